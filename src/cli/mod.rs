@@ -1,0 +1,11 @@
+//! Commands, flags and help.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+/// Everything `goinit` does, from its arguments to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

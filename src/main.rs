@@ -1,0 +1,5 @@
+//! The roof: arguments in, exit code out.
+
+fn main() -> std::process::ExitCode {
+    goinit::cli::main()
+}

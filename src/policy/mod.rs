@@ -1,0 +1,3 @@
+//! Decisions. No IO, no clock, no threads: a captured log replays to the same verdict.
+
+#![forbid(unsafe_code)]

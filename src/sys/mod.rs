@@ -1,0 +1,4 @@
+//! One thin function per system call; the only unsafe code, and the only place that names `libc`
+//! or `nix`. No policy, no logging.
+
+pub mod clock;
