@@ -1,3 +1,5 @@
 //! Decisions. No IO, no clock, no threads: a captured log replays to the same verdict.
 
 #![forbid(unsafe_code)]
+
+pub mod record;
