@@ -93,6 +93,20 @@ pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// Waits until a write finds room; false when it never will.
+#[must_use]
+pub fn writable(fd: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut wanted = [PollFd::new(fd, PollFlags::POLLOUT)];
+    match poll(&mut wanted, PollTimeout::NONE) {
+        Ok(_) => wanted
+            .iter()
+            .any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))),
+        Err(nix::errno::Errno::EINTR) => true,
+        Err(_) => false,
+    }
+}
+
 /// Wakes the loop from another thread: an eventfd(2).
 #[derive(Debug)]
 pub struct Waker(nix::sys::eventfd::EventFd);
