@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod backlog;
+pub mod config;
 pub mod record;
+pub mod shutdown;

@@ -7,7 +7,7 @@
 
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
-use crate::units::{Pid, Signal};
+use crate::units::{Pid, Received, Signal, Target};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -82,15 +82,6 @@ pub fn watch_children() {
     set_default(Signal::CHLD.0);
 }
 
-/// A signal that was received, with the process that sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Which signal.
-    pub signal: Signal,
-    /// Who sent it, if a process did and its number can be seen from our PID namespace.
-    pub from: Option<Pid>,
-}
-
 /// Descriptor that delivers blocked signals, one queued instance at a time.
 #[derive(Debug)]
 pub struct SignalFd(OwnedFd);
@@ -143,15 +134,6 @@ impl std::os::fd::AsFd for SignalFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// Whom a signal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// One process.
-    Process(Pid),
-    /// A process group, by the number of its leader.
-    Group(Pid),
 }
 
 /// Sends a signal, see kill(2). Raw, because nix's `kill` cannot send a real-time signal.
