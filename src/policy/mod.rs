@@ -2,5 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backlog;
+pub mod config;
+pub mod event;
 pub mod evidence;
+pub mod outbox;
 pub mod record;
+pub mod shutdown;
