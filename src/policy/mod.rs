@@ -4,5 +4,6 @@
 
 pub mod backlog;
 pub mod config;
+pub mod limits;
 pub mod record;
 pub mod shutdown;
