@@ -3,3 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod sink;
+
+pub mod cgroup;
+pub mod files;

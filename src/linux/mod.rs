@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod fdinfo;
 pub mod locks;
+pub mod mountinfo;
 pub mod net;
 pub mod psi;
 pub mod stat;

@@ -6,6 +6,7 @@ pub mod backlog;
 pub mod config;
 pub mod event;
 pub mod evidence;
+pub mod limits;
 pub mod outbox;
 pub mod record;
 pub mod shutdown;
