@@ -11,5 +11,11 @@ use std::process::ExitCode;
 /// Everything `goinit` does, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        Some(word) if word == "__evidence" => {
+            ExitCode::from(crate::host::evidence::main(args.collect()).0)
+        }
+        Some(_) | None => ExitCode::SUCCESS,
+    }
 }

@@ -5,4 +5,5 @@
 pub mod sink;
 
 pub mod cgroup;
+pub mod evidence;
 pub mod files;
