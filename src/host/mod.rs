@@ -5,5 +5,6 @@
 pub mod sink;
 
 pub mod cgroup;
+pub mod collector;
 pub mod evidence;
 pub mod files;

@@ -10,3 +10,4 @@ pub mod limits;
 pub mod outbox;
 pub mod record;
 pub mod shutdown;
+pub mod testimony;

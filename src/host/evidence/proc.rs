@@ -72,22 +72,24 @@ impl Program {
     fn why(&self, error: &io::Error, path: &str) -> Why {
         /// ESRCH: the process ended while its file was open.
         const NO_SUCH_PROCESS: i32 = 3;
-        match error.kind() {
-            _ if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Why::Gone,
-            io::ErrorKind::NotFound => {
-                let there = |path: String| self.root.locate(Path::new(&path)).exists();
-                if there(format!("/proc/{}", self.pid)) {
-                    Why::Unsupported(format!("{path} does not exist"))
-                } else if !there("/proc/self".to_owned()) {
-                    Why::Unsupported("/proc is not mounted".to_owned())
-                } else if limits::exists(self.pid) {
-                    Why::Denied(format!("/proc/{} is hidden", self.pid))
-                } else {
-                    Why::Gone
-                }
-            }
-            io::ErrorKind::PermissionDenied => Why::Denied(format!("{path}: {error}")),
-            _ => Why::Unsupported(format!("{path}: {error}")),
+        if error.raw_os_error() == Some(NO_SUCH_PROCESS) {
+            return Why::Gone;
+        }
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Why::Denied(format!("{path}: {error}"));
+        }
+        if error.kind() != io::ErrorKind::NotFound {
+            return Why::Unsupported(format!("{path}: {error}"));
+        }
+        let there = |path: String| self.root.locate(Path::new(&path)).exists();
+        if there(format!("/proc/{}", self.pid)) {
+            Why::Unsupported(format!("{path} does not exist"))
+        } else if !there("/proc/self".to_owned()) {
+            Why::Unsupported("/proc is not mounted".to_owned())
+        } else if limits::exists(self.pid) {
+            Why::Denied(format!("/proc/{} is hidden", self.pid))
+        } else {
+            Why::Gone
         }
     }
 }
