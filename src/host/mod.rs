@@ -2,4 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod oom;
 pub mod sink;
+pub mod supervisor;
+pub mod termination;

@@ -4,7 +4,10 @@
 
 pub mod backlog;
 pub mod config;
+pub mod diagnosis;
 pub mod event;
+mod farewell;
 pub mod outbox;
 pub mod record;
+pub mod session;
 pub mod shutdown;

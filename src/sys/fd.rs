@@ -200,6 +200,14 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
+/// Fills `bytes` from getrandom(2) without waiting.
+pub(super) fn random_bytes(bytes: &mut [u8]) -> bool {
+    // SAFETY: the pointer and length are those of a live slice.
+    let got =
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    usize::try_from(got).is_ok_and(|got| got == bytes.len())
+}
+
 /// The process group in the foreground of our controlling terminal, when `fd` is that terminal.
 #[must_use]
 pub fn foreground(fd: BorrowedFd<'_>) -> Option<i32> {
