@@ -6,4 +6,5 @@ pub mod backlog;
 pub mod config;
 pub mod limits;
 pub mod record;
+pub mod settings;
 pub mod shutdown;
