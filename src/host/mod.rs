@@ -6,3 +6,4 @@ pub mod sink;
 
 pub mod cgroup;
 pub mod files;
+pub mod program;

@@ -8,3 +8,4 @@ pub mod limits;
 pub mod record;
 pub mod settings;
 pub mod shutdown;
+pub mod startable;

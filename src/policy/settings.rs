@@ -127,11 +127,9 @@ impl Default for Options {
 pub enum Runtime<'a> {
     /// A Go executable.
     Go(&'a BuildInfo),
-    /// A script or a wrapper: it may start any Go program, so it is treated as not
+    /// A script, a wrapper, or not Go: it may start any Go program, so it is treated as not
     /// container-aware.
     Unknown,
-    /// An executable that is certainly not Go; it may still start one.
-    Other,
 }
 
 impl<'a> Runtime<'a> {
@@ -336,7 +334,7 @@ fn by_quota(
     }
     let release = match runtime {
         Runtime::Go(info) => info.version.as_str(),
-        Runtime::Unknown | Runtime::Other => "a program of unknown runtime",
+        Runtime::Unknown => "a program of unknown runtime",
     };
     match runtime.awareness() {
         Awareness::None => {
@@ -373,7 +371,7 @@ fn sees_limit(limits: &Limits, runtime: Runtime<'_>) -> bool {
         limits.cpu_own.is_some() && limits.cpu_own == limits.cpu.limit.as_ref().map(|l| l.value);
     let release = match runtime {
         Runtime::Go(info) => info.release(),
-        Runtime::Unknown | Runtime::Other => None,
+        Runtime::Unknown => None,
     };
     let finds = limits.cpu.whole_mount || release.is_some_and(|release| release >= (1, 26));
     same && finds && !limits.cpu.assumed
