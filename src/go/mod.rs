@@ -3,4 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buildinfo;
+pub mod bytes;
+pub mod elf;
 pub mod snapshot;

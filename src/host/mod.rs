@@ -2,7 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
+pub mod files;
 pub mod oom;
+pub mod program;
 pub mod sink;
 pub mod supervisor;
 pub mod termination;
