@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod out;
+
 use std::process::ExitCode;
 
 /// Everything `goinit` does, from its arguments to its exit code.

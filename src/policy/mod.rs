@@ -1,3 +1,8 @@
 //! Decisions. No IO, no clock, no threads: a captured log replays to the same verdict.
 
 #![forbid(unsafe_code)]
+
+pub mod backlog;
+pub mod config;
+pub mod record;
+pub mod shutdown;
