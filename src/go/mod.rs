@@ -3,4 +3,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod crash;
+mod detail;
+pub mod dump;
+pub mod entry;
+pub mod gc;
+pub mod init;
+pub mod json;
+pub mod line;
+mod classify;
+mod lanes;
+mod scan;
+pub mod sched;
 pub mod snapshot;
+mod traceback;

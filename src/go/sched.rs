@@ -223,7 +223,7 @@ impl Place {
 
     fn value(&mut self, field: Field, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
         let (value, taken) = value(rest)?;
-        if !matches!(rest.get(taken), None | Some(b' ' | b'\n')) {
+        if rest.get(taken) == Some(&b'.') {
             return None;
         }
         sink.scalar(field, value);
@@ -251,7 +251,7 @@ impl Place {
             }
             b'0'..=b'9' if gap => {
                 let (value, taken) = decimal(rest)?;
-                if !matches!(rest.get(taken), None | Some(b' ' | b']')) {
+                if rest.get(taken) == Some(&b'.') {
                     return None;
                 }
                 sink.item(list, value);
@@ -288,10 +288,10 @@ impl Lane {
         }
     }
 
-    /// How many of these bytes could be the next pieces.
-    pub(crate) fn measure(&self, bytes: &[u8]) -> usize {
+    /// How many of these bytes could be the next pieces, and how many keys are among them.
+    pub(crate) fn measure(&self, bytes: &[u8]) -> (usize, u32) {
         let mut place = self.place;
-        place.walk(bytes, &mut ())
+        (place.walk(bytes, &mut ()), place.keys.saturating_sub(self.place.keys))
     }
 
     /// Takes what `measure` measured.
@@ -421,7 +421,7 @@ mod tests {
             " spinningthreads=", "0", " idlethreads=", "2", " runqueue=", "0", " ", "[", "0",
             " ", "1", "]\n"]
         {
-            assert_eq!(lane.measure(piece.as_bytes()), piece.len(), "{piece:?}");
+            assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
             lane.take(piece.as_bytes());
         }
         assert_eq!(lane.finish().map(|s| s.local), Some(vec![0, 1]));
