@@ -6,4 +6,17 @@
 pub mod buildinfo;
 pub mod bytes;
 pub mod elf;
+pub mod crash;
+mod detail;
+pub mod dump;
+pub mod entry;
+pub mod gc;
+pub mod init;
+pub mod json;
+pub mod line;
+mod classify;
+mod lanes;
+mod scan;
+pub mod sched;
 pub mod snapshot;
+mod traceback;
