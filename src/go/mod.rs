@@ -5,17 +5,17 @@
 
 pub mod buildinfo;
 pub mod bytes;
-pub mod elf;
+mod classify;
 pub mod crash;
 mod detail;
 pub mod dump;
+pub mod elf;
 pub mod entry;
 pub mod gc;
 pub mod init;
 pub mod json;
-pub mod line;
-mod classify;
 mod lanes;
+pub mod line;
 mod scan;
 pub mod sched;
 pub mod snapshot;
