@@ -47,8 +47,9 @@ pub(crate) fn read(
         return Ok(asked);
     }
     let Some(command) = command else {
-        return Err("no command: write `goinit [OPTIONS] -- COMMAND [ARG…]`, or `goinit --help`"
-            .to_owned());
+        return Err(
+            "no command: write `goinit [OPTIONS] -- COMMAND [ARG…]`, or `goinit --help`".to_owned()
+        );
     };
     if command.is_empty() {
         return Err("no command after `--`: write `goinit -- /app/server`".to_owned());
@@ -75,13 +76,13 @@ fn variables(
             continue;
         }
         match FLAGS.iter().find(|flag| flag.variable() == name) {
-            Some(flag) => (flag.set)(wishes, &value)
-                .map_err(|wrong| format!("{name}={value} {wrong}"))?,
+            Some(flag) => {
+                (flag.set)(wishes, &value).map_err(|wrong| format!("{name}={value} {wrong}"))?
+            }
             None => {
                 let known = FLAGS.iter().map(Flag::variable);
-                let hint = nearest(name, known).map_or_else(String::new, |known| {
-                    format!("; did you mean {known}?")
-                });
+                let hint = nearest(name, known)
+                    .map_or_else(String::new, |known| format!("; did you mean {known}?"));
                 warnings.push(format!("{name} is no variable of goinit{hint}"));
             }
         }

@@ -183,7 +183,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         "auto: 90 % of the memory limit, or memory.high if that is lower. A ratio such as 0.85, \
          or a size such as 512MiB. Never overwrites a GOMEMLIMIT that is set. [auto]",
         |w, v| {
-            let wrong = || "is not auto, off, a ratio such as 0.85 or a size such as 512MiB".to_owned();
+            let wrong =
+                || "is not auto, off, a ratio such as 0.85 or a size such as 512MiB".to_owned();
             set(&mut w.settings.gomemlimit, MemLimit::parse(v).ok_or_else(wrong))
         },
     ),

@@ -25,9 +25,7 @@ By hand:
 ";
 
 /// Subcommands with one line each.
-pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[
-    ("run", "the same as no subcommand"),
-];
+pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[("run", "the same as no subcommand")];
 
 /// What stands below the flags.
 const CONCLUSION: &str = "\

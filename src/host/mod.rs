@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod files;
+pub mod kubernetes;
 pub mod oom;
 pub mod program;
 pub mod sink;

@@ -62,8 +62,7 @@ impl Supervisor {
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono) } else { deadline };
             let stderr = self.stderr.as_ref().filter(|_| session.wants_stderr());
-            let wanted =
-                [Some(self.signals.as_fd()), stderr.map(AsFd::as_fd), Some(self.sink.waker())];
+            let wanted = [Some(self.signals.as_fd()), stderr.map(AsFd::as_fd), self.sink.waker()];
             let [signals, stderr, sink] = poll::readable(wanted, deadline, before);
             let now = clock::now();
             if let Some(gap) = deadline.map(|at| now.mono.since(at)).filter(|gap| *gap > SLACK) {
@@ -231,7 +230,7 @@ impl Supervisor {
                 if now.mono >= until {
                     break;
                 }
-                let [_] = poll::readable([Some(sink.waker())], Some(until), now);
+                let [_] = poll::readable([sink.waker()], Some(until), now);
                 sink.heard();
             }
         }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod diagnosis;
 pub mod event;
 mod farewell;
+pub mod greeting;
 pub mod limits;
 pub mod outbox;
 pub mod record;

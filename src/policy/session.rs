@@ -28,6 +28,8 @@ pub struct Birth {
     pub piped: bool,
     /// Whether we may suspend ourselves like a shell job: not PID 1, and a shell is there.
     pub job_control: bool,
+    /// Whether the program keeps its terminal: records below a warning are not for it.
+    pub interactive: bool,
     /// When it was started.
     pub at: Mono,
 }
