@@ -4,5 +4,7 @@
 
 pub mod backlog;
 pub mod config;
+pub mod event;
+pub mod outbox;
 pub mod record;
 pub mod shutdown;
