@@ -1,11 +1,3 @@
-<<<<<<< HEAD
-//! What the integration tests share.
-
-/// Counts a test as skipped: says why, and fails where nothing may be skipped.
-pub(crate) fn skip(reason: &str) {
-    println!("SKIPPED: {reason}");
-    assert!(std::env::var_os("GOINIT_TEST_STRICT").is_none(), "skipped: {reason}");
-=======
 //! What every integration test may use: skipping aloud, Go toolchains and programs, a process
 //! runner with deadlines, and control groups that vanish with their test.
 //!
@@ -793,5 +785,4 @@ fn parents(controller: &str, v1: bool) -> Vec<PathBuf> {
         found.push(place.into());
     }
     found
->>>>>>> house
 }
