@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod fd;
 pub mod limits;
+pub mod job;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
