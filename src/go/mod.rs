@@ -3,4 +3,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bytes;
+pub mod elf;
 pub mod snapshot;
