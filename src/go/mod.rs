@@ -3,6 +3,23 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allgs;
 pub mod bytes;
+pub mod calibrate;
 pub mod elf;
+pub mod goroutine;
+pub mod image;
+pub mod inittask;
+pub mod layout;
+pub mod locks;
+pub mod memory;
+pub mod module;
+pub mod pclntab;
+pub mod program;
+pub mod reasons;
+pub mod scan;
 pub mod snapshot;
+pub mod symbol;
+pub mod unwind;
+pub mod waiting;
+pub mod walk;
