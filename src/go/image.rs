@@ -157,7 +157,7 @@ impl Version {
     #[must_use]
     pub fn in_data(image: &Image<'_>, memory: &dyn ReadMemory, data: Range<u64>) -> Option<Self> {
         let mut found = None;
-        super::scan::words(memory, data, &mut |_, words| {
+        super::sweep::words(memory, data, &mut |_, words| {
             let [text, length] = words;
             if (5..=128).contains(&length)
                 && let Some(bytes) = image.from(text)

@@ -9,7 +9,7 @@ use super::image::Image;
 use super::layout::Layout;
 use super::memory::ReadMemory;
 use super::pclntab::Table;
-use super::scan;
+use super::sweep;
 use std::ops::Range;
 
 /// Bytes of the module data that are read; the largest is 592.
@@ -37,6 +37,7 @@ pub struct Module {
 }
 
 /// The raw module data at its address.
+#[derive(Debug)]
 pub struct Raw {
     address: u64,
     bytes: [u8; BYTES],
@@ -52,7 +53,7 @@ impl Raw {
         }
         let mut found = None;
         for range in image.writable() {
-            scan::words(memory, range, &mut |at, [word]| {
+            sweep::words(memory, range, &mut |at, [word]| {
                 if word == table.address {
                     found = Self::at(memory, table, at);
                 }

@@ -6,7 +6,7 @@
 use super::bytes::u64_at;
 use super::image::{Image, text_at};
 use super::memory::ReadMemory;
-use super::scan;
+use super::sweep;
 use std::ops::Range;
 
 /// Reasons at most; Go 1.27 has 47 and the index is one byte.
@@ -18,7 +18,7 @@ const FIRST: &str = "GC assist marking";
 #[must_use]
 pub fn read(image: &Image<'_>, memory: &dyn ReadMemory, data: Range<u64>) -> Vec<String> {
     let mut start = None;
-    scan::words(memory, data, &mut |at, [zero, none, text, length]| {
+    sweep::words(memory, data, &mut |at, [zero, none, text, length]| {
         if zero == 0 && none == 0 && length == 17 && text_at(image, text, length, 64) == Some(FIRST)
         {
             start = at.checked_add(16);

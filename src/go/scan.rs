@@ -1,40 +1,70 @@
-//! Looking through live data word by word, a block at a time.
+//! Small readers of bytes that the grammars of this floor share. Nothing here allocates.
 
-use super::bytes::{index, u64_at, wide};
-use super::memory::ReadMemory;
-use std::ops::Range;
-
-/// Bytes read at once.
-const BLOCK: usize = 64 * 1024;
-/// Bytes looked at in one scan; the data of the largest programs stays below.
-const LIMIT: u64 = 256 * 1024 * 1024;
-
-/// Gives `seen` each 8-aligned address of `range` with the `N` words there, until it says true.
-/// Unreadable blocks are stepped over.
-pub fn words<const N: usize>(
-    memory: &dyn ReadMemory,
-    range: Range<u64>,
-    seen: &mut dyn FnMut(u64, [u64; N]) -> bool,
-) {
-    let tail = N * 8;
-    let mut block = vec![0u8; BLOCK + tail];
-    let mut at = range.start.next_multiple_of(8);
-    let end = range.end.min(range.start.saturating_add(LIMIT));
-    while at < end {
-        let wanted = index(end - at).min(block.len());
-        let Some(bytes) = block.get_mut(..wanted) else { return };
-        if memory.read(at, bytes) {
-            for offset in (0..wanted.min(BLOCK)).step_by(8) {
-                let mut words = [0u64; N];
-                for (number, word) in words.iter_mut().enumerate() {
-                    *word = u64_at(bytes, offset + number * 8).unwrap_or(0);
-                }
-                if offset + tail <= wanted && seen(at + wide(offset), words) {
-                    return;
-                }
-            }
+/// A non-negative decimal number at the start of `bytes` (at most 20 digits; saturates) and the
+/// number of bytes it takes.
+pub(crate) fn decimal(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    let mut taken = 0usize;
+    for byte in bytes.iter().take(20) {
+        if !byte.is_ascii_digit() {
+            break;
         }
-        let Some(next) = at.checked_add(wide(BLOCK)) else { return };
-        at = next;
+        value = value.saturating_mul(10).saturating_add(u64::from(byte.wrapping_sub(b'0')));
+        taken = taken.saturating_add(1);
+    }
+    (taken > 0).then_some((value, taken))
+}
+
+/// What follows `count` bytes; empty when there are not so many.
+pub(crate) fn after(bytes: &[u8], count: usize) -> &[u8] {
+    bytes.get(count..).unwrap_or_default()
+}
+
+/// The first `count` bytes, or all.
+pub(crate) fn first(bytes: &[u8], count: usize) -> &[u8] {
+    bytes.get(..count).unwrap_or(bytes)
+}
+
+/// Splits at the first `needle`: what is before it and what is after it.
+pub(crate) fn split<'a>(bytes: &'a [u8], needle: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = memchr::memmem::find(bytes, needle)?;
+    Some((first(bytes, at), after(bytes, at.saturating_add(needle.len()))))
+}
+
+/// The bytes without blanks and tabs at their start.
+pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
+    let blanks = bytes.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    after(bytes, blanks)
+}
+
+/// A number that fills `bytes` wholly.
+pub(crate) fn whole(bytes: &[u8]) -> Option<u64> {
+    let (value, taken) = decimal(bytes)?;
+    (taken == bytes.len()).then_some(value)
+}
+
+/// A figure as the runtime prints it in traces (`0.28`, `11`, never an exponent), as a float.
+pub(crate) fn figure(bytes: &[u8]) -> Option<f64> {
+    let shaped = !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+    shaped.then(|| std::str::from_utf8(bytes).ok()?.parse().ok()).flatten()
+}
+
+/// Clips a 64-bit figure into the width that its field has in the runtime.
+pub(crate) fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_where_the_digits_end() {
+        assert_eq!(decimal(b"308ms"), Some((308, 3)));
+        assert_eq!(decimal(b"ms"), None);
+        assert_eq!(decimal(b"99999999999999999999"), Some((u64::MAX, 20)));
+        assert_eq!(whole(b"12 "), None);
+        assert_eq!(figure(b"0.28"), Some(0.28));
+        assert_eq!(figure(b"1e3"), None);
     }
 }

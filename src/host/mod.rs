@@ -1,3 +1,12 @@
 //! The outside world in safe code: files, processes, threads. No decisions, no text formats.
 
 #![forbid(unsafe_code)]
+
+pub mod cgroup;
+pub mod files;
+pub mod kubernetes;
+pub mod oom;
+pub mod program;
+pub mod sink;
+pub mod supervisor;
+pub mod termination;

@@ -1,3 +1,17 @@
 //! Decisions. No IO, no clock, no threads: a captured log replays to the same verdict.
 
 #![forbid(unsafe_code)]
+
+pub mod backlog;
+pub mod config;
+pub mod diagnosis;
+pub mod event;
+mod farewell;
+pub mod greeting;
+pub mod limits;
+pub mod outbox;
+pub mod record;
+pub mod session;
+pub mod settings;
+pub mod shutdown;
+pub mod startable;

@@ -1,0 +1,27 @@
+//! Words to the person at the terminal: standard output and standard error, where a reader that
+//! went away is no error. Lint-enforced: the printing macros panic on a closed pipe.
+
+use std::io::{IsTerminal, Write};
+
+/// Writes to standard output; a closed pipe ends nothing.
+pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes one line that begins with `goinit: ` to standard error.
+pub(crate) fn error(text: &str) {
+    let mut line = String::with_capacity(text.len() + 9);
+    line.push_str("goinit: ");
+    line.push_str(text);
+    line.push('\n');
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Whether standard output may carry colour: a terminal, and nobody said NO_COLOR
+/// (<https://no-color.org>).
+pub(crate) fn colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        && std::io::stdout().is_terminal()
+}
