@@ -4,7 +4,9 @@
 
 pub mod cgroup;
 pub mod files;
+pub mod goroutines;
 pub mod kubernetes;
+pub mod memory;
 pub mod oom;
 pub mod program;
 pub mod sink;
