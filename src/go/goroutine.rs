@@ -180,6 +180,10 @@ pub struct Dump {
     pub cycles: Vec<Vec<u64>>,
     /// How far package initialisation is; absent before Go 1.21.
     pub init: Option<Progress>,
+    /// What descriptors are that goroutines wait for, by number.
+    pub descriptors: BTreeMap<u32, String>,
+    /// What threads do that goroutines are on, by number.
+    pub threads: BTreeMap<u32, String>,
     /// Goroutines that could not be read.
     pub unreadable: usize,
     /// Goroutines not read because of the deadline or the limit.

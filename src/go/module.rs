@@ -95,10 +95,18 @@ impl Raw {
         self.word(176).unwrap_or(0)
     }
 
+    /// The stretch from the lowest of `starts` to the highest of the words behind them: external
+    /// linkers order the sections as they like.
+    fn span(&self, starts: &[usize]) -> Range<u64> {
+        let low = starts.iter().filter_map(|at| self.word(*at)).min().unwrap_or(0);
+        let high = starts.iter().filter_map(|at| self.word(*at + 8)).max().unwrap_or(0);
+        low..high
+    }
+
     /// Variables with an initial value, where a version string is looked for.
     #[must_use]
     pub fn initialised(&self) -> Range<u64> {
-        self.word(192).unwrap_or(0)..self.word(216).unwrap_or(0)
+        self.span(&[192, 208])
     }
 
     /// The module as `layout` reads it; `table` must know its text address by now.
@@ -117,7 +125,7 @@ impl Raw {
             address: self.address,
             text: self.text(),
             text_end: self.word(184)?,
-            data: initialised.start..self.word(248)?,
+            data: self.span(&[192, 208, 224, 240]),
             initialised,
             inlined: self.inlined(image, table, layout),
             init_tasks,

@@ -27,7 +27,8 @@ pub fn goroutine(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: Vie
         }
     }
     if goroutine.thread != 0 {
-        let _ = writeln!(out, "\t# on thread {}", goroutine.thread);
+        let what = dump.threads.get(&goroutine.thread).map_or("", String::as_str);
+        let _ = writeln!(out, "\t# on thread {}{what}", goroutine.thread);
     }
     if goroutine.unstable {
         out.push_str("\t# (unstable: it kept moving while it was read)\n");
@@ -177,7 +178,9 @@ pub fn wait_text(dump: &Dump, wait: Wait, now: u64) -> String {
             }
         }
         Wait::Poll { fd, write } => {
-            format!("descriptor {fd} to become {}", if write { "writable" } else { "readable" })
+            let what = dump.descriptors.get(&fd).map_or("", String::as_str);
+            let state = if write { "writable" } else { "readable" };
+            format!("descriptor {fd} {what} to become {state}").replace("  ", " ")
         }
         Wait::Until(when) => {
             format!("time, {} ms left", when.saturating_sub(now) / 1_000_000)

@@ -5,16 +5,17 @@
 
 use super::memory::Live;
 use crate::go::elf::Elf;
-use crate::go::goroutine::Dump;
+use crate::go::goroutine::{Dump, Wait};
 use crate::go::image::Image;
 use crate::go::program::{Program, Refused};
 use crate::go::summary::Summary;
 use crate::go::walk::Walker;
+use crate::linux::sockets;
 use crate::sys::{clock, vm::Mapped};
 use crate::units::{Mono, Pid};
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 
 /// Tag of the entry address in the auxiliary vector (getauxval(3)).
 const AT_ENTRY: u64 = 9;
@@ -58,10 +59,14 @@ impl fmt::Display for Denied {
 /// Why there is no dump, as a fragment that fits after "cannot read …: ".
 pub fn read(access: Access, deadline: Mono) -> Result<Dump, Denied> {
     let pid = access.pid;
-    let denied = |name, error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Denied::Gone(pid),
-        io::ErrorKind::PermissionDenied => Denied::Permission(rule(pid)),
-        _ => Denied::File(name, error),
+    let denied = |name, error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Denied::Gone(pid)
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            Denied::Permission(rule(pid))
+        } else {
+            Denied::File(name, error)
+        }
     };
     let exe = File::open(format!("/proc/{pid}/exe")).map_err(|error| denied("exe", error))?;
     let mapped = Mapped::of(&exe).map_err(|error| denied("executable", error))?;
@@ -78,7 +83,62 @@ pub fn read(access: Access, deadline: Mono) -> Result<Dump, Denied> {
     let mut walker = Walker::new(&program, &memory);
     walker.read(&expired);
     walker.find_holders(&expired);
-    Ok(walker.finish())
+    let mut dump = walker.finish();
+    describe_descriptors(pid, &mut dump);
+    describe_threads(pid, &mut dump);
+    Ok(dump)
+}
+
+/// Descriptors, and threads, described at most.
+const DESCRIBED: usize = 256;
+
+fn describe_descriptors(pid: Pid, dump: &mut Dump) {
+    let waits = dump.goroutines.iter().flat_map(|goroutine| &goroutine.waits);
+    let mut numbers: Vec<u32> = waits
+        .filter_map(|wait| if let Wait::Poll { fd, .. } = wait { Some(*fd) } else { None })
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.truncate(DESCRIBED);
+    if numbers.is_empty() {
+        return;
+    }
+    let table = |name: &str| {
+        // Large tables are cut: a machine may have a million sockets.
+        let mut text = String::new();
+        let file = File::open(format!("/proc/{pid}/net/{name}"));
+        let _ = file.map(|file| file.take(4 << 20).read_to_string(&mut text));
+        text
+    };
+    let tables = [("tcp", table("tcp")), ("tcp6", table("tcp6")), ("unix", table("unix"))];
+    for fd in numbers {
+        let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) else { continue };
+        let target = target.to_string_lossy().into_owned();
+        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        let socket = inode.and_then(|inode| {
+            tables.iter().find_map(|(name, text)| sockets::describe(name, text, inode))
+        });
+        dump.descriptors.insert(fd, socket.unwrap_or(target));
+    }
+}
+
+fn describe_threads(pid: Pid, dump: &mut Dump) {
+    let on_thread = dump.goroutines.iter().filter(|goroutine| goroutine.thread != 0);
+    let threads: Vec<u32> = on_thread.map(|goroutine| goroutine.thread).take(DESCRIBED).collect();
+    for thread in threads {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")) else {
+            continue;
+        };
+        let mut words = text.split_whitespace();
+        let what = match (words.next(), words.next()) {
+            (Some("running") | None, _) => ", on a CPU".to_owned(),
+            (Some("-1"), _) => ", blocked outside a system call".to_owned(),
+            (Some(number), first) => {
+                format!(", in system call {number}, first argument {}", first.unwrap_or("unknown"))
+            }
+        };
+        dump.threads.insert(thread, what);
+    }
 }
 
 /// What the evidence of a hang needs of all goroutines.

@@ -57,7 +57,7 @@ impl Live {
         Ok(())
     }
 
-    fn from_file(&self, pieces: &mut [Piece<'_>]) {
+    fn through_file(&self, pieces: &mut [Piece<'_>]) {
         let path = || File::open(format!("/proc/{}/mem", self.pid)).ok();
         let Some(file) = self.file.get_or_init(path) else { return };
         for piece in pieces {
@@ -105,7 +105,7 @@ impl ReadMemory for Live {
                 continue;
             }
             self.route.set(Route::File);
-            self.from_file(batch);
+            self.through_file(batch);
         }
     }
 }

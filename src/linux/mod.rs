@@ -4,3 +4,4 @@
 
 pub mod cgroup;
 pub mod mountinfo;
+pub mod sockets;
