@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod arguments;
+pub(crate) mod dump;
 pub(crate) mod flags;
 pub(crate) mod help;
 pub(crate) mod out;
@@ -31,6 +32,7 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
+        "dump" => dump::main(rest()),
         "help" | "man" => {
             out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS

@@ -11,3 +11,4 @@ pub mod psi;
 pub mod stat;
 pub mod syscalls;
 pub mod task;
+pub mod sockets;
