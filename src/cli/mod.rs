@@ -17,12 +17,6 @@ use std::process::ExitCode;
 /// Everything `goinit` does, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    match args.next() {
-        Some(word) if word == "__evidence" => {
-            ExitCode::from(crate::host::evidence::main(args.collect()).0)
-        }
-        Some(_) | None => ExitCode::SUCCESS,
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     ExitCode::from(dispatch(&mut arguments).0)
 }
@@ -33,8 +27,15 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     match first.as_str() {
         "run" => run::main(rest()),
         "dump" => dump::main(rest()),
-        "help" | "man" => {
-            out::print(&if first == "man" { help::man() } else { help::text() });
+        // Hidden: what the run form starts to look at a program that stalled.
+        "__evidence" => crate::host::evidence::main(rest()),
+        "help" => {
+            out::print(&help::text());
+            Code::SUCCESS
+        }
+        // Hidden: docs/goinit.1 is made from it.
+        "__man" => {
+            out::print(&help::man());
             Code::SUCCESS
         }
         _ => run::main(std::mem::take(arguments)),
