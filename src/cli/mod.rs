@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod flags;
 pub(crate) mod out;
+pub(crate) mod values;
 
 use std::process::ExitCode;
 

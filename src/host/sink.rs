@@ -3,7 +3,7 @@
 //!
 //! What is written, and what is given up, is decided by [`Backlog`].
 
-use crate::policy::backlog::{Backlog, Batch, Class, Dropped};
+use crate::policy::backlog::{Backlog, Batch, Class, SinkReport};
 use crate::sys::fd::{Waker, writable, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,19 +25,6 @@ struct Queue {
     busy: bool,
     /// The loop wants to be woken when everything is written or there is room again.
     awaited: bool,
-}
-
-/// Where the log stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SinkReport {
-    /// Records given up for want of room.
-    pub dropped: Dropped,
-    /// Records that could not be written.
-    pub unwritten: u64,
-    /// Whether a line still finds room.
-    pub room: bool,
-    /// Whether everything is written.
-    pub flushed: bool,
 }
 
 /// The loop's end of the log.

@@ -4,7 +4,9 @@
 
 pub mod backlog;
 pub mod config;
+pub mod event;
 pub mod limits;
+pub mod outbox;
 pub mod record;
 pub mod settings;
 pub mod shutdown;
