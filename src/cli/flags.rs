@@ -3,7 +3,17 @@
 
 use super::values::{boolean, choice, code, duration, number, signal, text};
 use crate::policy::config::{Config, LogFull, OnStall, SchedLog, Stderr, Termination};
+use crate::policy::settings::{MaxProcs, MemLimit, Options};
 use std::time::Duration;
+
+/// Everything the flags of the run form say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    /// How to run.
+    pub(crate) config: Config,
+    /// What to set for the Go runtime.
+    pub(crate) settings: Options,
+}
 
 /// One flag.
 pub(crate) struct Flag {
@@ -18,7 +28,7 @@ pub(crate) struct Flag {
     /// One or two sentences.
     pub(crate) help: &'static str,
     /// Sets it; the error completes the sentence "--flag=value …".
-    pub(crate) set: fn(&mut Config, &str) -> Result<(), String>,
+    pub(crate) set: fn(&mut Wishes, &str) -> Result<(), String>,
 }
 
 impl Flag {
@@ -61,7 +71,7 @@ const fn flag(
     short: Option<char>,
     value: Option<&'static str>,
     help: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), String>,
+    set: fn(&mut Wishes, &str) -> Result<(), String>,
 ) -> Flag {
     Flag { long, short, value, section, help, set }
 }
@@ -74,7 +84,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("D"),
         "Without progress for D, find out why and say it; 0 switches the watchdog off. [30s]",
-        |c, v| set(&mut c.stall_after, duration(v)),
+        |w, v| set(&mut w.config.stall_after, duration(v)),
     ),
     flag(
         Section::Hang,
@@ -83,10 +93,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some("report|exit|quit"),
         "report: say it, let the program run. exit: then end it (TERM, KILL), exit code 123. \
          quit: the same, but SIGQUIT first, so that the Go runtime prints its goroutines. [report]",
-        |c, v| {
+        |w, v| {
             let words =
                 [("report", OnStall::Report), ("exit", OnStall::Exit), ("quit", OnStall::Quit)];
-            set(&mut c.on_stall, choice(v, &words))
+            set(&mut w.config.on_stall, choice(v, &words))
         },
     ),
     flag(
@@ -95,7 +105,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("CMD"),
         "Run CMD with /bin/sh at a stall; it gets the verdict as JSON on its standard input.",
-        |c, v| set(&mut c.on_stall_exec, text(v).map(Some)),
+        |w, v| set(&mut w.config.on_stall_exec, text(v).map(Some)),
     ),
     flag(
         Section::Hang,
@@ -103,7 +113,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("D"),
         "Deadline of the whole run: find out what it waits for, end it, exit code 124.",
-        |c, v| set(&mut c.timeout, duration(v).map(|d| (!d.is_zero()).then_some(d))),
+        |w, v| set(&mut w.config.timeout, duration(v).map(|d| (!d.is_zero()).then_some(d))),
     ),
     flag(
         Section::Hang,
@@ -111,7 +121,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("N"),
         "Exit code after a stall that goinit ended. [123]",
-        |c, v| set(&mut c.exit_on_stall, code(v)),
+        |w, v| set(&mut w.config.exit_on_stall, code(v)),
     ),
     flag(
         Section::Hang,
@@ -119,7 +129,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("N"),
         "Exit code at the deadline. [124]",
-        |c, v| set(&mut c.exit_on_timeout, code(v)),
+        |w, v| set(&mut w.config.exit_on_timeout, code(v)),
     ),
     flag(
         Section::Hang,
@@ -127,7 +137,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("DIR"),
         "Write the full goroutine dump of a stall into DIR.",
-        |c, v| set(&mut c.dump_dir, text(v).map(|v| Some(v.into()))),
+        |w, v| set(&mut w.config.dump_dir, text(v).map(|v| Some(v.into()))),
     ),
     flag(
         Section::Hang,
@@ -136,8 +146,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some("PATH|none"),
         "File for the Kubernetes termination message; only written if it exists. \
          [/dev/termination-log, or what Kubernetes mounted instead]",
-        |c, v| {
-            c.termination = match text(v)?.as_str() {
+        |w, v| {
+            w.config.termination = match text(v)?.as_str() {
                 "none" => Termination::Off,
                 path => Termination::File(path.into()),
             };
@@ -150,7 +160,83 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("N"),
         "Size of that message, 256 to 4096. [1024]",
-        |c, v| set(&mut c.termination_bytes, number(v, 256, 4_096)),
+        |w, v| set(&mut w.config.termination_bytes, number(v, 256, 4_096)),
+    ),
+    flag(
+        Section::Go,
+        "gomaxprocs",
+        None,
+        Some("auto|quota|go|floor|N|off"),
+        "auto: the CPU quota rounded up, where the runtime does not follow it by itself. quota: \
+         always. go: the runtime's own rule, at least 2. floor: rounded down. Never overwrites a \
+         GOMAXPROCS that is set. [auto]",
+        |w, v| {
+            let wrong = || "is not auto, quota, go, floor, off or a positive number".to_owned();
+            set(&mut w.settings.gomaxprocs, MaxProcs::parse(v).ok_or_else(wrong))
+        },
+    ),
+    flag(
+        Section::Go,
+        "gomemlimit",
+        None,
+        Some("auto|RATIO|SIZE|off"),
+        "auto: 90 % of the memory limit, or memory.high if that is lower. A ratio such as 0.85, \
+         or a size such as 512MiB. Never overwrites a GOMEMLIMIT that is set. [auto]",
+        |w, v| {
+            let wrong =
+                || "is not auto, off, a ratio such as 0.85 or a size such as 512MiB".to_owned();
+            set(&mut w.settings.gomemlimit, MemLimit::parse(v).ok_or_else(wrong))
+        },
+    ),
+    flag(
+        Section::Go,
+        "schedtrace",
+        None,
+        Some("D"),
+        "Interval of the heartbeat that the Go runtime prints (GODEBUG=schedtrace); 0 switches it \
+         off, and with it the watchdog. [1s]",
+        |w, v| {
+            let wrong = || "is longer than an hour".to_owned();
+            let millis = duration(v)?.as_millis();
+            let millis = u32::try_from(millis).ok().filter(|ms| *ms <= 3_600_000);
+            set(&mut w.settings.schedtrace_ms, millis.ok_or_else(wrong))
+        },
+    ),
+    flag(
+        Section::Go,
+        "inittrace",
+        None,
+        None,
+        "Log the time each package's init took (GODEBUG=inittrace=1).",
+        |w, v| set(&mut w.settings.inittrace, boolean(v)),
+    ),
+    flag(
+        Section::Go,
+        "gctrace",
+        None,
+        None,
+        "Log every garbage collection (GODEBUG=gctrace=1).",
+        |w, v| set(&mut w.settings.gctrace, boolean(v)),
+    ),
+    flag(
+        Section::Go,
+        "scheddetail",
+        None,
+        None,
+        "Have every P, M and G in each snapshot (GODEBUG=scheddetail=1): expensive with many \
+         goroutines, since the runtime prints them under its scheduler lock.",
+        |w, v| set(&mut w.settings.scheddetail, boolean(v)),
+    ),
+    flag(
+        Section::Go,
+        "gotraceback",
+        None,
+        Some("LEVEL"),
+        "Set GOTRACEBACK (none, single, all, system, crash) unless it is set.",
+        |w, v| {
+            let words = ["none", "single", "all", "system", "crash"].map(|word| (word, word));
+            set(&mut w.settings.gotraceback, choice(v, &words).map(|word| Some(word.to_owned())))
+        },
     ),
     flag(
         Section::Log,
@@ -160,9 +246,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         "auto: lines of the program become JSON records, JSON lines pass through. wrap: JSON is \
          wrapped too. raw: everything but runtime output passes through. On a terminal the \
          program keeps it, unless this is given. [auto]",
-        |c, v| {
+        |w, v| {
             let words = [("auto", Stderr::Auto), ("wrap", Stderr::Wrap), ("raw", Stderr::Raw)];
-            set(&mut c.stderr, choice(v, &words).map(Some))
+            set(&mut w.config.stderr, choice(v, &words).map(Some))
         },
     ),
     flag(
@@ -171,7 +257,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("FILE"),
         "Also append the program's untouched stderr to FILE.",
-        |c, v| set(&mut c.raw, text(v).map(|v| Some(v.into()))),
+        |w, v| set(&mut w.config.raw, text(v).map(|v| Some(v.into()))),
     ),
     flag(
         Section::Log,
@@ -180,10 +266,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some("all|change|off"),
         "Which scheduler snapshots are logged: every one; the first, each change and one every \
          30 s; none. The last 64 are always kept for a stall. [change]",
-        |c, v| {
+        |w, v| {
             let words =
                 [("all", SchedLog::All), ("change", SchedLog::Change), ("off", SchedLog::Off)];
-            set(&mut c.sched_log, choice(v, &words))
+            set(&mut w.config.sched_log, choice(v, &words))
         },
     ),
     flag(
@@ -194,9 +280,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         "When nobody reads the log. drop: give records up, count them, the program runs on. \
          block: lose nothing, but the Go runtime prints under its scheduler lock, so the whole \
          program FREEZES until somebody reads. [drop]",
-        |c, v| {
+        |w, v| {
             let words = [("drop", LogFull::Drop), ("block", LogFull::Block)];
-            set(&mut c.log_full, choice(v, &words))
+            set(&mut w.config.log_full, choice(v, &words))
         },
     ),
     flag(
@@ -205,7 +291,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some('s'),
         None,
         "Adopt orphans although goinit is not PID 1 (done unasked when it is not).",
-        |c, v| set(&mut c.subreaper, boolean(v)),
+        |w, v| set(&mut w.config.subreaper, boolean(v)),
     ),
     flag(
         Section::Init,
@@ -213,7 +299,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some('p'),
         Some("SIG"),
         "When goinit's parent dies, the kernel sends SIG to goinit, which passes it on.",
-        |c, v| set(&mut c.parent_death, signal(v).map(Some)),
+        |w, v| set(&mut w.config.parent_death, signal(v).map(Some)),
     ),
     flag(
         Section::Init,
@@ -222,7 +308,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         "Signals go to the program's whole process group; what is left of it gets TERM when the \
          program ends.",
-        |c, v| set(&mut c.group, boolean(v)),
+        |w, v| set(&mut w.config.group, boolean(v)),
     ),
     flag(
         Section::Init,
@@ -230,7 +316,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         None,
         "Make no process group and no terminal hand-over: signals reach the direct child only.",
-        |c, v| set(&mut c.single_child, boolean(v)),
+        |w, v| set(&mut w.config.single_child, boolean(v)),
     ),
     flag(
         Section::Init,
@@ -238,7 +324,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some('w'),
         None,
         "Log a record for each adopted orphan that ends.",
-        |c, v| set(&mut c.warn_reaped, boolean(v)),
+        |w, v| set(&mut w.config.warn_reaped, boolean(v)),
     ),
     flag(
         Section::Init,
@@ -246,10 +332,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some('e'),
         Some("CODE[=TO],…"),
         "Exit with TO (0 if left out) when the program's code is CODE; may be repeated.",
-        |c, v| {
+        |w, v| {
             for pair in v.split(',') {
                 let (from, to) = pair.split_once('=').unwrap_or((pair, "0"));
-                c.remap.push((code(from)?.0, code(to)?.0));
+                w.config.remap.push((code(from)?.0, code(to)?.0));
             }
             Ok(())
         },
@@ -260,13 +346,13 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("SRC:DST,…"),
         "Pass signal SRC on as DST (names or numbers); DST 0 drops it; may be repeated.",
-        |c, v| {
+        |w, v| {
             for pair in v.split(',') {
                 let (from, to) = pair
                     .split_once(':')
                     .ok_or_else(|| "is not SRC:DST, such as TERM:QUIT or 15:3".to_owned())?;
                 let to = if to == "0" { None } else { Some(signal(to)?) };
-                c.rewrite.push((signal(from)?, to));
+                w.config.rewrite.push((signal(from)?, to));
             }
             Ok(())
         },
@@ -277,7 +363,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("D"),
         "Escalate: a program that has not ended D after TERM gets KILL. [never]",
-        |c, v| set(&mut c.grace, duration(v).map(Some)),
+        |w, v| set(&mut w.config.grace, duration(v).map(Some)),
     ),
     flag(
         Section::Init,
@@ -285,7 +371,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("D"),
         "Hold TERM back for D, so that load balancers stop sending first. [0s]",
-        |c, v| set(&mut c.pre_stop_delay, duration(v)),
+        |w, v| set(&mut w.config.pre_stop_delay, duration(v)),
     ),
     flag(
         Section::Init,
@@ -294,7 +380,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some("D"),
         "How long last words are waited for when something else still holds the program's \
          stderr. [1s]",
-        |c, v| set(&mut c.drain, duration(v)),
+        |w, v| set(&mut w.config.drain, duration(v)),
     ),
     flag(
         Section::Init,
@@ -302,7 +388,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         None,
         "End only when every descendant has ended, not just the program.",
-        |c, v| set(&mut c.wait_for_all, boolean(v)),
+        |w, v| set(&mut w.config.wait_for_all, boolean(v)),
     ),
     flag(
         Section::General,
@@ -310,7 +396,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("TEXT"),
         "`goinit probe startup` succeeds once a line of the program's stderr contains TEXT.",
-        |c, v| set(&mut c.ready_on, text(v).map(Some)),
+        |w, v| set(&mut w.config.ready_on, text(v).map(Some)),
     ),
     flag(
         Section::General,
@@ -318,7 +404,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("PATH"),
         "`goinit probe startup` succeeds once PATH exists.",
-        |c, v| set(&mut c.ready_file, text(v).map(|v| Some(v.into()))),
+        |w, v| set(&mut w.config.ready_file, text(v).map(|v| Some(v.into()))),
     ),
     flag(
         Section::General,
@@ -326,7 +412,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some('v'),
         None,
         "Say more about what goinit does.",
-        |c, v| set(&mut c.verbose, boolean(v)),
+        |w, v| set(&mut w.config.verbose, boolean(v)),
     ),
 ];
 

@@ -5,5 +5,18 @@
 
 pub mod buildinfo;
 pub mod bytes;
+mod classify;
+pub mod crash;
+mod detail;
+pub mod dump;
 pub mod elf;
+pub mod entry;
+pub mod gc;
+pub mod init;
+pub mod json;
+mod lanes;
+pub mod line;
+mod scan;
+pub mod sched;
 pub mod snapshot;
+mod traceback;

@@ -13,7 +13,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
-    waker: Waker,
+    /// Nothing when no descriptor was left for it: then nobody is woken.
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +51,7 @@ impl Sink {
     /// Starts the writer on `out`, the log's descriptor. Without one (standard error closed), or
     /// when no thread can be made, records count as unwritten and everything else goes on.
     #[must_use]
-    pub fn start(out: Option<OwnedFd>, waker: Waker) -> Self {
+    pub fn start(out: Option<OwnedFd>, waker: Option<Waker>) -> Self {
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), waker });
         let theirs = Arc::clone(&shared);
         let running = out.is_some_and(|out| {
@@ -86,13 +95,15 @@ impl Sink {
     }
 
     /// Readable when the writer has news.
-    pub fn waker(&self) -> BorrowedFd<'_> {
-        self.shared.waker.as_fd()
+    pub fn waker(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.waker.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes the news.
     pub fn heard(&self) {
-        self.shared.waker.clear();
+        if let Some(waker) = &self.shared.waker {
+            waker.clear();
+        }
     }
 }
 
@@ -114,7 +125,7 @@ fn writer(shared: &Shared, out: BorrowedFd<'_>) {
         let room_again = was_full && queue.backlog.has_room();
         drop(queue);
         if room_again {
-            shared.waker.wake();
+            shared.wake();
         }
         let unwritten = write_out(out, &batch);
         queue = lock(shared);
@@ -122,7 +133,7 @@ fn writer(shared: &Shared, out: BorrowedFd<'_>) {
         queue.unwritten += unwritten;
         if queue.backlog.is_empty() && (queue.awaited || unwritten > 0) {
             queue.awaited = false;
-            shared.waker.wake();
+            shared.wake();
         }
     }
 }

@@ -86,7 +86,10 @@ fn scripts_name_their_first_line() {
         program(Format::Script(script))
     };
     let cases: [(fn(&mut Script), &str); 3] = [
-        (|_| {}, "the interpreter /bin/bash of its first line \"#!/bin/bash\" is not in this image"),
+        (
+            |_| {},
+            "the interpreter /bin/bash of its first line \"#!/bin/bash\" is not in this image",
+        ),
         (|script| script.carriage_return = true, "\"#!/bin/bash\\r\" names an interpreter"),
         (
             |script| {
@@ -115,12 +118,7 @@ fn files_that_are_no_programs_are_called_what_they_are() {
             127,
             "/app/server is a symbolic link to bin/app, which does not exist",
         ),
-        (
-            Format::Data,
-            ENOEXEC,
-            126,
-            "/app/server is not a program (neither ELF nor a #! script)",
-        ),
+        (Format::Data, ENOEXEC, 126, "/app/server is not a program (neither ELF nor a #! script)"),
     ] {
         check(&program(format), errno, code, expected);
     }
