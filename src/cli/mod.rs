@@ -5,6 +5,8 @@
 pub(crate) mod arguments;
 pub(crate) mod flags;
 pub(crate) mod help;
+pub(crate) mod inspect;
+pub(crate) mod limits;
 pub(crate) mod out;
 pub(crate) mod run;
 pub(crate) mod values;
@@ -25,6 +27,8 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
+        "limits" => limits::main(rest()),
+        "inspect" => inspect::main(rest()),
         "help" | "man" => {
             out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS
