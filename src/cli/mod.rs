@@ -6,6 +6,8 @@ pub(crate) mod arguments;
 pub(crate) mod dump;
 pub(crate) mod flags;
 pub(crate) mod help;
+pub(crate) mod inspect;
+pub(crate) mod limits;
 pub(crate) mod out;
 pub(crate) mod run;
 pub(crate) mod values;
@@ -36,6 +38,10 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
         // Hidden: docs/goinit.1 is made from it.
         "__man" => {
             out::print(&help::man());
+        "limits" => limits::main(rest()),
+        "inspect" => inspect::main(rest()),
+        "help" | "man" => {
+            out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS
         }
         _ => run::main(std::mem::take(arguments)),
