@@ -312,7 +312,15 @@ fn goes_on_as_text(bytes: &[u8]) -> bool {
 /// Whether a line in progress begins as the runtime begins its lines.
 fn runtime_piece(text: &[u8]) -> bool {
     const HEADS: [&[u8]; 10] = [
-        b"init ", b"gc ", b"goroutine ", b"created by ", b"  P", b"  M", b"  G", b"PC=", b"\t/",
+        b"init ",
+        b"gc ",
+        b"goroutine ",
+        b"created by ",
+        b"  P",
+        b"  M",
+        b"  G",
+        b"PC=",
+        b"\t/",
         b"runtime: ",
     ];
     HEADS.iter().any(|head| text.starts_with(head))

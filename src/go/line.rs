@@ -192,7 +192,10 @@ impl Assembler {
         let keep = match record {
             Some(0) => None,
             Some(at) => Some(at),
-            None => (1..HEAD.len()).rev().find(|n| line.ends_with(first(HEAD, *n))).map(|n| line.len() - n),
+            None => (1..HEAD.len())
+                .rev()
+                .find(|n| line.ends_with(first(HEAD, *n)))
+                .map(|n| line.len() - n),
         };
         let cut = keep.unwrap_or(line.len());
         self.tangled(first(&line, cut), false, out);
@@ -252,7 +255,12 @@ impl Assembler {
     pub(super) fn finish_line(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         let mut line = std::mem::take(&mut self.text);
         if std::mem::take(&mut self.continues) {
-            out(Entry::Text(Text { bytes: &line, continues: true, continued: false, partial: false }));
+            out(Entry::Text(Text {
+                bytes: &line,
+                continues: true,
+                continued: false,
+                partial: false,
+            }));
         } else {
             self.classifier.line(&line, out);
         }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod classify;
 pub mod crash;
 mod detail;
 pub mod dump;
@@ -10,9 +11,8 @@ pub mod entry;
 pub mod gc;
 pub mod init;
 pub mod json;
-pub mod line;
-mod classify;
 mod lanes;
+pub mod line;
 mod scan;
 pub mod sched;
 pub mod snapshot;

@@ -134,7 +134,11 @@ fn value(bytes: &[u8]) -> Option<(i64, usize)> {
     let negative = bytes.first() == Some(&b'-');
     let (number, taken) = decimal(after(bytes, usize::from(negative)))?;
     let number = i64::try_from(number).unwrap_or(i64::MAX);
-    Some(if negative { (number.saturating_neg(), taken.saturating_add(1)) } else { (number, taken) })
+    Some(if negative {
+        (number.saturating_neg(), taken.saturating_add(1))
+    } else {
+        (number, taken)
+    })
 }
 
 impl Place {
@@ -382,9 +386,11 @@ mod tests {
 
     #[test]
     fn flags_are_read_as_numbers_and_as_words() {
-        for tail in ["gcwaiting=1 nmidlelocked=0 stopwait=1 sysmonwait=0", "gcwaiting=true \
-            nmidlelocked=-1 stopwait=1 sysmonwait=false"]
-        {
+        for tail in [
+            "gcwaiting=1 nmidlelocked=0 stopwait=1 sysmonwait=0",
+            "gcwaiting=true \
+            nmidlelocked=-1 stopwait=1 sysmonwait=false",
+        ] {
             let line = format!(
                 "SCHED 4ms: gomaxprocs=1 idleprocs=0 threads=2 spinningthreads=0 idlethreads=0 \
                  runqueue=0 {tail}"
@@ -417,10 +423,27 @@ mod tests {
     #[test]
     fn a_record_is_put_together_from_single_writes() {
         let mut lane = Lane::new();
-        for piece in ["7", "ms: gomaxprocs=", "2", " idleprocs=", "2", " threads=", "4",
-            " spinningthreads=", "0", " idlethreads=", "2", " runqueue=", "0", " ", "[", "0",
-            " ", "1", "]\n"]
-        {
+        for piece in [
+            "7",
+            "ms: gomaxprocs=",
+            "2",
+            " idleprocs=",
+            "2",
+            " threads=",
+            "4",
+            " spinningthreads=",
+            "0",
+            " idlethreads=",
+            "2",
+            " runqueue=",
+            "0",
+            " ",
+            "[",
+            "0",
+            " ",
+            "1",
+            "]\n",
+        ] {
             assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
             lane.take(piece.as_bytes());
         }

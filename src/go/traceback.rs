@@ -28,12 +28,9 @@ pub(crate) fn header(line: &[u8]) -> Option<Header<'_>> {
     let rest = line.strip_prefix(b"goroutine ")?;
     let (id, taken) = decimal(rest)?;
     let rest = after(rest, taken).strip_suffix(b":")?;
-    let rest = after(rest, rest.iter().position(|b| *b == b'[')?);
     // Between the number and the bracket stand only `gp=`, `m=` and `mp=`.
-    let before = line.len().checked_sub(rest.len())?;
-    if line.get(..before)?.last() != Some(&b' ') || before > 96 {
-        return None;
-    }
+    let bracket = memchr::memchr(b'[', first(rest, 96))?;
+    let rest = first(rest, bracket).ends_with(b" ").then(|| after(rest, bracket))?;
     let (inside, labels) = inside(after(rest, 1))?;
     let mut remarks = inside.split(|b| *b == b',');
     let state = remarks.next().filter(|state| !state.is_empty())?;
@@ -127,7 +124,11 @@ fn place(text: &[u8]) -> Line<'_> {
         return Line::Other;
     };
     let end = colon.saturating_add(1).saturating_add(digits);
-    if matches!(text.get(end), None | Some(b' ')) { Line::Place(first(text, end)) } else { Line::Other }
+    if matches!(text.get(end), None | Some(b' ')) {
+        Line::Place(first(text, end))
+    } else {
+        Line::Other
+    }
 }
 
 #[cfg(test)]
@@ -150,13 +151,21 @@ mod tests {
         check("goroutine 1 [running]:", 1, "running", 0, false, None);
         check(
             "goroutine 1 gp=0xc000002380 m=0 mp=0x5a5b20 [chan receive, 3 minutes, locked to thread]:",
-            1, "chan receive", 3, true, None,
+            1,
+            "chan receive",
+            3,
+            true,
+            None,
         );
         check("goroutine 9 [select (no cases)]:", 9, "select (no cases)", 0, false, None);
         check("goroutine 9 [sleep (scan), 1 minutes]:", 9, "sleep", 1, false, None);
         check(
             "goroutine 7 [chan receive (durable), synctest bubble 4]:",
-            7, "chan receive (durable)", 0, false, None,
+            7,
+            "chan receive (durable)",
+            0,
+            false,
+            None,
         );
         check("goroutine 0 gp=0x1 m=0 mp=0x2 [idle]:", 0, "idle", 0, false, None);
     }
@@ -165,19 +174,32 @@ mod tests {
     fn labels_are_read_inside_and_behind_the_brackets() {
         check(
             "goroutine 7 [chan receive labels:{\"k\": \"v]:\"}]:",
-            7, "chan receive", 0, false, Some("{\"k\": \"v]:\"}"),
+            7,
+            "chan receive",
+            0,
+            false,
+            Some("{\"k\": \"v]:\"}"),
         );
         check(
             "goroutine 7 gp=0x1 m=nil [chan receive, 2 minutes] {job: \"a ]: b\", shard: 7}:",
-            7, "chan receive", 2, false, Some("{job: \"a ]: b\", shard: 7}"),
+            7,
+            "chan receive",
+            2,
+            false,
+            Some("{job: \"a ]: b\", shard: 7}"),
         );
     }
 
     #[test]
     fn what_only_begins_like_a_header_is_none() {
-        for line in ["goroutine", "goroutine x [y]:", "goroutine 1 [running]", "goroutine 1 []:",
-            "goroutine 1: done", "goroutine 5[x]:"]
-        {
+        for line in [
+            "goroutine",
+            "goroutine x [y]:",
+            "goroutine 1 [running]",
+            "goroutine 1 []:",
+            "goroutine 1: done",
+            "goroutine 5[x]:",
+        ] {
             assert_eq!(header(line.as_bytes()), None, "{line}");
         }
     }
@@ -186,11 +208,17 @@ mod tests {
     fn lines_of_a_stack_are_told_apart() {
         let cases: [(&str, Line<'_>); 9] = [
             ("main.(*pool).get(0xc0, {0x1, 0x2})", Line::Function(b"main.(*pool).get")),
-            ("main.Map[go.shape.int, string](...)", Line::Function(b"main.Map[go.shape.int, string]")),
+            (
+                "main.Map[go.shape.int, string](...)",
+                Line::Function(b"main.Map[go.shape.int, string]"),
+            ),
             ("runtime.goexit({})", Line::Function(b"runtime.goexit")),
             ("created by main.main in goroutine 1", Line::CreatedBy(b"main.main")),
             ("created by net/http.(*Server).Serve", Line::CreatedBy(b"net/http.(*Server).Serve")),
-            ("\t/src/a b/pool.go:88 +0x1d fp=0x1 sp=0x2 pc=0x3", Line::Place(b"/src/a b/pool.go:88")),
+            (
+                "\t/src/a b/pool.go:88 +0x1d fp=0x1 sp=0x2 pc=0x3",
+                Line::Place(b"/src/a b/pool.go:88"),
+            ),
             ("...56 frames elided...", Line::Elided),
             ("\tgoroutine running on other thread; stack unavailable", Line::Remark),
             ("that was printed (by the program)", Line::Other),
