@@ -2,12 +2,33 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod arguments;
+pub(crate) mod flags;
+pub(crate) mod help;
 pub(crate) mod out;
+pub(crate) mod run;
+pub(crate) mod values;
 
+use crate::exit::Code;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Everything `goinit` does, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    ExitCode::from(dispatch(&mut arguments).0)
+}
+
+fn dispatch(arguments: &mut Vec<OsString>) -> Code {
+    let first = arguments.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+    let mut rest = || arguments.split_off(1);
+    match first.as_str() {
+        "run" => run::main(rest()),
+        "help" | "man" => {
+            out::print(&if first == "man" { help::man() } else { help::text() });
+            Code::SUCCESS
+        }
+        _ => run::main(std::mem::take(arguments)),
+    }
 }

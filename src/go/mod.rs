@@ -3,10 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buildinfo;
+pub mod bytes;
 mod classify;
 pub mod crash;
 mod detail;
 pub mod dump;
+pub mod elf;
 pub mod entry;
 pub mod gc;
 pub mod init;

@@ -2,4 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
+pub mod files;
+pub mod kubernetes;
+pub mod oom;
+pub mod program;
 pub mod sink;
+pub mod supervisor;
+pub mod termination;

@@ -3,7 +3,7 @@
 //!
 //! What is written, and what is given up, is decided by [`Backlog`].
 
-use crate::policy::backlog::{Backlog, Batch, Class, Dropped};
+use crate::policy::backlog::{Backlog, Batch, Class, SinkReport};
 use crate::sys::fd::{Waker, writable, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
-    waker: Waker,
+    /// Nothing when no descriptor was left for it: then nobody is woken.
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -25,19 +34,6 @@ struct Queue {
     busy: bool,
     /// The loop wants to be woken when everything is written or there is room again.
     awaited: bool,
-}
-
-/// Where the log stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SinkReport {
-    /// Records given up for want of room.
-    pub dropped: Dropped,
-    /// Records that could not be written.
-    pub unwritten: u64,
-    /// Whether a line still finds room.
-    pub room: bool,
-    /// Whether everything is written.
-    pub flushed: bool,
 }
 
 /// The loop's end of the log.
@@ -55,7 +51,7 @@ impl Sink {
     /// Starts the writer on `out`, the log's descriptor. Without one (standard error closed), or
     /// when no thread can be made, records count as unwritten and everything else goes on.
     #[must_use]
-    pub fn start(out: Option<OwnedFd>, waker: Waker) -> Self {
+    pub fn start(out: Option<OwnedFd>, waker: Option<Waker>) -> Self {
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), waker });
         let theirs = Arc::clone(&shared);
         let running = out.is_some_and(|out| {
@@ -99,13 +95,15 @@ impl Sink {
     }
 
     /// Readable when the writer has news.
-    pub fn waker(&self) -> BorrowedFd<'_> {
-        self.shared.waker.as_fd()
+    pub fn waker(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.waker.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes the news.
     pub fn heard(&self) {
-        self.shared.waker.clear();
+        if let Some(waker) = &self.shared.waker {
+            waker.clear();
+        }
     }
 }
 
@@ -127,7 +125,7 @@ fn writer(shared: &Shared, out: BorrowedFd<'_>) {
         let room_again = was_full && queue.backlog.has_room();
         drop(queue);
         if room_again {
-            shared.waker.wake();
+            shared.wake();
         }
         let unwritten = write_out(out, &batch);
         queue = lock(shared);
@@ -135,7 +133,7 @@ fn writer(shared: &Shared, out: BorrowedFd<'_>) {
         queue.unwritten += unwritten;
         if queue.backlog.is_empty() && (queue.awaited || unwritten > 0) {
             queue.awaited = false;
-            shared.waker.wake();
+            shared.wake();
         }
     }
 }

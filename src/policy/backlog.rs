@@ -51,6 +51,19 @@ impl Dropped {
     }
 }
 
+/// Where the log stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkReport {
+    /// Records given up for want of room.
+    pub dropped: Dropped,
+    /// Records that could not be written: the reader went away, the disk is full.
+    pub unwritten: u64,
+    /// Whether a line still finds room.
+    pub room: bool,
+    /// Whether everything is written.
+    pub flushed: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Item {
     class: Class,

@@ -4,5 +4,14 @@
 
 pub mod backlog;
 pub mod config;
+pub mod diagnosis;
+pub mod event;
+mod farewell;
+pub mod greeting;
+pub mod limits;
+pub mod outbox;
 pub mod record;
+pub mod session;
+pub mod settings;
 pub mod shutdown;
+pub mod startable;

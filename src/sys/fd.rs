@@ -165,29 +165,25 @@ pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     std::io::IsTerminal::is_terminal(&fd)
 }
 
-/// Closes every descriptor above 2 that is not in `keep`, see close_range(2). What the program
-/// was meant to inherit it has by now; kept here, it would keep pipes and mounts busy.
-pub fn close_others(keep: &[RawFd]) {
-    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
-    kept.sort_unstable();
-    let mut first = 3u32;
-    for fd in kept {
-        if fd > first {
-            close_range(first, fd - 1);
-        }
-        first = first.max(fd.saturating_add(1));
-    }
-    close_range(first, u32::MAX);
-}
+/// Most descriptors that are looked at one by one when /proc is not there.
+const GUESSED: RawFd = 4_096;
 
-fn close_range(first: u32, last: u32) {
-    // SAFETY: closing descriptors that no OwnedFd holds; the caller named all that are held.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if closed != 0 {
-        // Kernels before 5.9: the usual numbers one by one, bounded.
-        for fd in first..=last.min(4_095) {
-            // SAFETY: as above.
-            unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
+/// Closes the descriptors above 2 that goinit inherited: the program has them by now (socket
+/// activation), and kept here they would keep pipes and mounts busy. They are the ones that are
+/// not close-on-exec: everything of our own is, and nothing else could have come through our
+/// own exec.
+pub fn close_inherited() {
+    let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.collect::<Vec<RawFd>>()
+    });
+    let numbers = listed.unwrap_or_else(|_| (3..GUESSED).collect());
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: fcntl on a number that may be closed answers EBADF and touches nothing.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: no OwnedFd holds it: whatever we open is close-on-exec.
+            unsafe { libc::close(number) };
         }
     }
 }
@@ -198,6 +194,14 @@ fn close_range(first: u32, last: u32) {
 /// EINVAL before Linux 3.4.
 pub fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Fills `bytes` from getrandom(2) without waiting.
+pub(super) fn random_bytes(bytes: &mut [u8]) -> bool {
+    // SAFETY: the pointer and length are those of a live slice.
+    let got =
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    usize::try_from(got).is_ok_and(|got| got == bytes.len())
 }
 
 /// The process group in the foreground of our controlling terminal, when `fd` is that terminal.

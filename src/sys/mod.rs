@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod fd;
+pub mod job;
 pub mod poll;
 pub mod signals;
 pub mod spawn;

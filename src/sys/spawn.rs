@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 /// What to start and in which state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan<'a> {
     /// Path of the executable; no search is done.
     pub path: &'a CStr,

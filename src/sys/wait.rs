@@ -50,6 +50,20 @@ pub fn next() -> Next {
     }
 }
 
+/// The number of a process that has ended and is not reaped yet, see waitid(2) with WNOWAIT:
+/// as long as it is a zombie, /proc still knows its name.
+#[must_use]
+pub fn peek() -> Option<Pid> {
+    // SAFETY: siginfo_t is plain old data for which all zeroes is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is live.
+    let done = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+    // SAFETY: a successful waitid filled the SIGCHLD fields, or left the pid zero.
+    let pid = unsafe { info.si_pid() };
+    (done == 0 && pid > 0).then_some(Pid(pid))
+}
+
 /// Decodes a wait status; nothing for ptrace events, which are not ours.
 fn change(status: libc::c_int) -> Option<Change> {
     if libc::WIFEXITED(status) {
