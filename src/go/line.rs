@@ -119,7 +119,7 @@ impl Assembler {
         // The next `SCHED ` from here on; looked for again only when it was passed.
         let mut next = self.finder.find(bytes);
         while !bytes.is_empty() {
-            if !self.raw.is_empty() || !self.lanes.is_empty() || !self.text.is_empty() {
+            if self.waits() {
                 let taken = self.slow(bytes, out);
                 bytes = after(bytes, taken);
                 next = self.finder.find(bytes);
@@ -151,6 +151,11 @@ impl Assembler {
                 }
             }
         }
+    }
+
+    /// Whether anything waits for the bytes to come.
+    fn waits(&self) -> bool {
+        self.continues || !self.raw.is_empty() || !self.lanes.is_empty() || !self.text.is_empty()
     }
 
     /// A line that holds `SCHED ` while nothing is in progress.

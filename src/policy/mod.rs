@@ -8,6 +8,7 @@ pub mod diagnosis;
 pub mod event;
 mod farewell;
 pub mod greeting;
+pub mod journal;
 pub mod limits;
 pub mod outbox;
 pub mod record;
