@@ -134,7 +134,7 @@ impl Assembler {
             let line = first(bytes, newline);
             let taken = newline.saturating_add(1);
             match next {
-                Some(at) if at < newline => {
+                Some(at) if at < newline && line.len() < LINE_LIMIT => {
                     self.whole_line(line, out);
                     bytes = after(bytes, taken);
                     next = self.finder.find(bytes);
@@ -171,12 +171,14 @@ impl Assembler {
 
     /// Collects bytes up to the newline or the limit; gives the number of bytes taken.
     fn slow(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) -> usize {
-        let limit = if starts(&self.raw) { SCHED_LIMIT } else { LINE_LIMIT };
+        // A record is judged when there is a whole piece of it, so that the cut does not depend on
+        // how the bytes arrive.
+        let limit = if self.raw.len() < LINE_LIMIT { LINE_LIMIT } else { SCHED_LIMIT };
         let room = limit.saturating_sub(self.raw.len()).max(1);
         let window = first(bytes, room);
         let Some(newline) = memchr::memchr(b'\n', window) else {
             self.raw.extend_from_slice(window);
-            if self.raw.len() >= limit {
+            if self.raw.len() >= limit && (limit == SCHED_LIMIT || !starts(&self.raw)) {
                 self.cut(out);
             }
             return window.len();

@@ -73,7 +73,7 @@ pub(crate) enum Line<'a> {
     Function(&'a [u8]),
     /// `created by main.main in goroutine 1`: the function.
     CreatedBy(&'a [u8]),
-    /// `	/src/pool.go:88 +0x1d`: file and line.
+    /// A tab, then `/src/pool.go:88 +0x1d`: file and line.
     Place(&'a [u8]),
     /// `...56 frames elided...`, in any version's words.
     Elided,
