@@ -6,6 +6,7 @@ pub(crate) mod arguments;
 pub(crate) mod flags;
 pub(crate) mod help;
 pub(crate) mod out;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod values;
 
@@ -25,6 +26,7 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
+        "report" => report::main(rest()),
         "help" | "man" => {
             out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS
