@@ -9,6 +9,7 @@ pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod limits;
 pub(crate) mod out;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod values;
 
@@ -40,6 +41,7 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
             out::print(&help::man());
         "limits" => limits::main(rest()),
         "inspect" => inspect::main(rest()),
+        "report" => report::main(rest()),
         "help" | "man" => {
             out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS
