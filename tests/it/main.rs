@@ -1,7 +1,7 @@
 //! The integration tests: one binary, one module per capability.
 
-mod dump;
 mod corpus;
+mod dump;
 mod inits;
 mod limits;
 mod support;
