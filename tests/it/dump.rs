@@ -27,7 +27,7 @@ fn build(version: &str, variant: &str) -> Option<PathBuf> {
     fs::create_dir_all(&place).unwrap();
     let target = place.join(format!("waits-{variant}"));
     let (flags, cgo): (&[&str], &str) = match variant {
-        "plain" => (&[], "0"),
+        "plain" | "calibrate" => (&[], "0"),
         "stripped" => (&["-ldflags=-s -w"], "0"),
         "pie" => (&["-buildmode=pie"], "0"),
         _ => (&["-buildmode=pie", "-ldflags=-linkmode=external -s -w"], "1"),
@@ -344,5 +344,37 @@ fn the_layout_table_equals_the_measured_offsets() {
         check("pollDesc", "rg", layout.poll_read, 0);
         check("moduledata", "gofunc", layout.inlined, 0);
         check("moduledata", "inittasks", layout.init_tasks, 0);
+    }
+}
+
+/// On versions in the table, measuring must give what the table says.
+#[test]
+fn calibration_measures_what_the_table_says() {
+    for version in VERSIONS {
+        let Some(path) = build(version, "calibrate") else { continue };
+        let (mut child, _) = start(&path);
+        let memory = Live::new(Pid(i32::try_from(child.id()).unwrap()), None);
+        let exe = fs::read(&path).unwrap();
+        let elf = Elf::read(&exe.as_slice()).unwrap();
+        let image = Image::of_file(&elf, &exe, 0).unwrap();
+        let program = Program::locate(image, &memory).unwrap();
+        let Layout { syscall_sp, status, goid, wait_since, wait_reason, .. } = program.layout;
+        let Layout { created_pc, start_pc, waiting, .. } = program.layout;
+        let table =
+            [syscall_sp, status, goid, wait_since, wait_reason, created_pc, start_pc, waiting];
+        let it = goinit::go::calibrate::measure(&program, &memory);
+        end(&mut child, 9);
+        let it = it.unwrap_or_else(|| panic!("Go {version} cannot be measured"));
+        let measured = [
+            it.syscall_sp,
+            it.status,
+            it.goid,
+            it.wait_since,
+            it.wait_reason,
+            it.created_pc,
+            it.start_pc,
+            it.waiting,
+        ];
+        assert_eq!(measured, table, "Go {version}");
     }
 }
