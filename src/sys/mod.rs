@@ -7,5 +7,6 @@ pub mod job;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
+pub mod trace;
 pub mod vm;
 pub mod wait;
