@@ -36,8 +36,8 @@ pub struct Now {
     pub wall: Wall,
 }
 
-/// A process number, as goinit's PID namespace counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A process number, as goinit's PID namespace counts; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {

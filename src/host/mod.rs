@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod collector;
+pub mod evidence;
 pub mod files;
 pub mod goroutines;
 pub mod kubernetes;

@@ -3,5 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod fdinfo;
+pub mod locks;
 pub mod mountinfo;
+pub mod net;
+pub mod psi;
 pub mod sockets;
+pub mod stat;
+pub mod syscalls;
+pub mod task;

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod fd;
 pub mod job;
+pub mod limits;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
