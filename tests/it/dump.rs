@@ -22,10 +22,14 @@ const VERSIONS: [&str; 8] = ["1.19", "1.21", "1.22", "1.23", "1.24", "1.25", "1.
 
 /// Builds tests/programs/waits in one variant.
 fn build(version: &str, variant: &str) -> Option<PathBuf> {
+    build_of("waits", version, variant)
+}
+
+fn build_of(name: &str, version: &str, variant: &str) -> Option<PathBuf> {
     let toolchain = support::go(version)?;
     let place = Path::new(support::PROJECT).join("target/go-programs").join(version);
     fs::create_dir_all(&place).unwrap();
-    let target = place.join(format!("waits-{variant}"));
+    let target = place.join(format!("{name}-{variant}"));
     let (flags, cgo): (&[&str], &str) = match variant {
         "plain" | "calibrate" => (&[], "0"),
         "stripped" => (&["-ldflags=-s -w"], "0"),
@@ -38,7 +42,7 @@ fn build(version: &str, variant: &str) -> Option<PathBuf> {
     }
     let mut command = Command::new(&toolchain.go);
     command.arg("build").args(flags).arg("-o").arg(&target).arg(".");
-    command.current_dir(Path::new(support::PROJECT).join("tests/programs/waits"));
+    command.current_dir(Path::new(support::PROJECT).join("tests/programs").join(name));
     command.env("CGO_ENABLED", cgo).env("GOTOOLCHAIN", "local").env("GOPROXY", "off");
     command.env("GOFLAGS", "-mod=mod").env_remove("GOROOT");
     support::output(&mut command).unwrap();
@@ -376,5 +380,23 @@ fn calibration_measures_what_the_table_says() {
             it.waiting,
         ];
         assert_eq!(measured, table, "Go {version}");
+    }
+}
+
+#[test]
+fn running_goroutines_show_their_line_and_a_lock_cycle_is_named() {
+    for version in ["1.19", "1.24", "1.27"] {
+        let Some(program) = build_of("spins", version, "stripped") else { continue };
+        let (mut child, _) = start(&program);
+        let pid = child.id().to_string();
+        let text = support::output(Command::new(support::goinit()).args([
+            "dump",
+            "--running",
+            pid.as_str(),
+        ]));
+        end(&mut child, 9);
+        let text = text.unwrap();
+        assert_eq!(text.matches("main.spin(").count(), 2, "Go {version}\n{text}");
+        assert_eq!(text.matches("# probable deadlock").count(), 1, "Go {version}\n{text}");
     }
 }
