@@ -11,6 +11,7 @@ pub mod kubernetes;
 pub mod memory;
 pub mod oom;
 pub mod program;
+mod running;
 pub mod sink;
 pub mod supervisor;
 pub mod termination;
