@@ -29,7 +29,10 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
+        "limits" => limits::main(rest()),
+        "inspect" => inspect::main(rest()),
         "dump" => dump::main(rest()),
+        "report" => report::main(rest()),
         // Hidden: what the run form starts to look at a program that stalled.
         "__evidence" => crate::host::evidence::main(rest()),
         "help" => {
@@ -39,11 +42,6 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
         // Hidden: docs/goinit.1 is made from it.
         "__man" => {
             out::print(&help::man());
-        "limits" => limits::main(rest()),
-        "inspect" => inspect::main(rest()),
-        "report" => report::main(rest()),
-        "help" | "man" => {
-            out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS
         }
         _ => run::main(std::mem::take(arguments)),

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod oom;
 pub mod program;
 mod running;
+pub mod sampler;
 pub mod sink;
 pub mod supervisor;
 pub mod termination;
