@@ -16,12 +16,6 @@ use std::process::ExitCode;
 /// Everything `goinit` does, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    match args.next() {
-        Some(word) if word == "__evidence" => {
-            ExitCode::from(crate::host::evidence::main(args.collect()).0)
-        }
-        Some(_) | None => ExitCode::SUCCESS,
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     ExitCode::from(dispatch(&mut arguments).0)
 }
@@ -31,6 +25,7 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
+        "__evidence" => crate::host::evidence::main(rest()),
         "help" | "man" => {
             out::print(&if first == "man" { help::man() } else { help::text() });
             Code::SUCCESS

@@ -4,10 +4,9 @@
 
 pub mod backlog;
 pub mod config;
-pub mod event;
-pub mod evidence;
 pub mod diagnosis;
 pub mod event;
+pub mod evidence;
 mod farewell;
 pub mod greeting;
 pub mod limits;
@@ -16,5 +15,5 @@ pub mod record;
 pub mod session;
 pub mod settings;
 pub mod shutdown;
-pub mod testimony;
 pub mod startable;
+pub mod testimony;

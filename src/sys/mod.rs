@@ -3,8 +3,8 @@
 
 pub mod clock;
 pub mod fd;
-pub mod limits;
 pub mod job;
+pub mod limits;
 pub mod poll;
 pub mod signals;
 pub mod spawn;

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module per capability.
 
+mod evidence;
 mod inits;
 mod limits;
 mod support;

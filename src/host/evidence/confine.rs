@@ -17,11 +17,11 @@ const DATA_LEAST: u64 = 16 << 20;
 /// Open descriptors: files are read one by one.
 const DESCRIPTORS: u64 = 64;
 
-/// Gives up everything but `memory`, the descriptor of the program's memory.
-pub(super) fn confine(program: &Program, memory: Option<i32>, deadline: Duration) {
+/// Gives up all that is not needed. Descriptors that are wanted have been adopted before (they
+/// are close-on-exec by then).
+pub(super) fn confine(program: &Program, deadline: Duration) {
     // Each step is a precaution of its own; that one is refused is no reason to see nothing.
-    let keep: Vec<i32> = memory.into_iter().collect();
-    fd::close_others(&keep);
+    fd::close_inherited();
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _ = limits::lower(Limit::Core, 0);
     let _ = limits::lower(Limit::Descriptors, DESCRIPTORS);
