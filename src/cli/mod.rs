@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod arguments;
+pub(crate) mod dump;
 pub(crate) mod flags;
 pub(crate) mod help;
 pub(crate) mod out;
@@ -28,6 +29,16 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
         "__evidence" => crate::host::evidence::main(rest()),
         "help" | "man" => {
             out::print(&if first == "man" { help::man() } else { help::text() });
+        "dump" => dump::main(rest()),
+        // Hidden: what the run form starts to look at a program that stalled.
+        "__evidence" => crate::host::evidence::main(rest()),
+        "help" => {
+            out::print(&help::text());
+            Code::SUCCESS
+        }
+        // Hidden: docs/goinit.1 is made from it.
+        "__man" => {
+            out::print(&help::man());
             Code::SUCCESS
         }
         _ => run::main(std::mem::take(arguments)),

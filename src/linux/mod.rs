@@ -8,6 +8,7 @@ pub mod locks;
 pub mod mountinfo;
 pub mod net;
 pub mod psi;
+pub mod sockets;
 pub mod stat;
 pub mod syscalls;
 pub mod task;

@@ -8,4 +8,5 @@ pub mod limits;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
+pub mod vm;
 pub mod wait;
