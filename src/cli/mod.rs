@@ -26,9 +26,6 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
-        "__evidence" => crate::host::evidence::main(rest()),
-        "help" | "man" => {
-            out::print(&if first == "man" { help::man() } else { help::text() });
         "dump" => dump::main(rest()),
         // Hidden: what the run form starts to look at a program that stalled.
         "__evidence" => crate::host::evidence::main(rest()),

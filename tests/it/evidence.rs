@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test may fail; helpers outside of #[test] functions count as other code"
 )]
 
@@ -14,6 +13,7 @@ use goinit::sys::clock;
 use goinit::units::{Pid, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -52,9 +52,13 @@ impl Stuck {
 /// Runs the collector as the supervisor does: poll, read, reap, deadline.
 fn collect(executable: &Executable, pid: Pid, deadline: Duration) -> Evidence {
     let sample = Duration::from_millis(50);
-    let plan = Plan { pid, memory: None, sample, deadline };
+    run(executable, &Plan { pid, memory: None, sample, deadline })
+}
+
+fn run(executable: &Executable, plan: &Plan<'_>) -> Evidence {
+    let (pid, deadline) = (plan.pid, plan.deadline);
     let started = clock::mono();
-    let mut collector = match Collector::start(executable, &plan, started) {
+    let mut collector = match Collector::start(executable, plan, started) {
         Ok(collector) => collector,
         Err(why) => return goinit::host::collector::failed(pid, &why, started),
     };
@@ -166,6 +170,13 @@ fn the_fifo_the_child_and_the_stop_are_seen() {
     let call = evidence.threads.got().unwrap()[0].syscall.got().unwrap().clone().unwrap();
     let target = call.target.unwrap();
     assert_eq!((target.kind.word(), target.path.as_str()), ("fifo", text));
+
+    // The descriptor that is handed over is the memory that is read: here, nothing but zeroes.
+    let zeroes = std::fs::File::open("/dev/zero").unwrap();
+    let (memory, sample) = (Some(zeroes.as_fd()), Duration::from_millis(50));
+    let plan = Plan { pid: stuck.pid(), memory, sample, deadline: SECONDS };
+    let call = run(&goinit(), &plan).threads.got().unwrap()[0].syscall.got().unwrap().clone();
+    assert!(call.unwrap().text.starts_with("openat(AT_FDCWD, \"\", "));
 
     let code = "import subprocess as s;s.run(['sleep','60'])";
     let parent = Stuck::python(code, &[]).until_in("wait");

@@ -1,7 +1,7 @@
 //! The integration tests: one binary, one module per capability.
 
-mod evidence;
 mod dump;
+mod evidence;
 mod inits;
 mod limits;
 mod support;
