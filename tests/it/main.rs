@@ -2,6 +2,7 @@
 
 mod corpus;
 mod dump;
+mod evidence;
 mod inits;
 mod limits;
 mod support;
