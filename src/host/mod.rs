@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod files;
 pub mod goroutines;
 pub mod kubernetes;
+pub mod lookout;
 pub mod memory;
 pub mod oom;
 pub mod program;

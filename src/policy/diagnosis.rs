@@ -56,6 +56,14 @@ pub struct Diagnosis {
     goroutines: Option<u64>,
 }
 
+/// What the assembler is to do.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Feed(&'a [u8]),
+    Idle,
+    End,
+}
+
 /// What one read of the program's stderr brought, for the watchdog.
 #[derive(Default)]
 struct Brought {
@@ -104,11 +112,11 @@ impl Diagnosis {
         match event {
             Event::Stderr(bytes) => self.read(now, bytes, session, actions),
             Event::Quiet => {
-                let brought = self.assemble(now, session, |assembler, out| assembler.idle(out));
+                let brought = self.assemble(now, session, Work::Idle);
                 self.tell(now, brought, 0, session, actions);
             }
             Event::StderrClosed => {
-                let brought = self.assemble(now, session, |assembler, out| assembler.end(out));
+                let brought = self.assemble(now, session, Work::End);
                 self.tell(now, brought, 0, session, actions);
                 if session.shutdown.is_running() {
                     self.step(now, Seen::StderrClosed, session, actions);
@@ -143,18 +151,13 @@ impl Diagnosis {
         if self.crashed.is_some() {
             self.crashed = Some(now.mono);
         }
-        let brought = self.assemble(now, session, |assembler, out| assembler.feed(bytes, out));
+        let brought = self.assemble(now, session, Work::Feed(bytes));
         let length = u64::try_from(bytes.len()).unwrap_or(0);
         self.tell(now, brought, length, session, actions);
     }
 
     /// Lets the assembler work; every entry goes to the log and leaves what the watchdog needs.
-    fn assemble(
-        &mut self,
-        now: Now,
-        session: &mut Session,
-        work: impl FnOnce(&mut Assembler, &mut dyn FnMut(Entry<'_>)),
-    ) -> Brought {
+    fn assemble(&mut self, now: Now, session: &mut Session, work: Work<'_>) -> Brought {
         let mut brought = Brought::default();
         let journal = &mut self.journal;
         let outbox = &mut session.outbox;
@@ -170,7 +173,11 @@ impl Diagnosis {
                 Entry::Damaged(_) | Entry::Goroutines(_) | Entry::DumpEnd(_) => {}
             }
         };
-        work(&mut self.assembler, &mut out);
+        match work {
+            Work::Feed(bytes) => self.assembler.feed(bytes, &mut out),
+            Work::Idle => self.assembler.idle(&mut out),
+            Work::End => self.assembler.end(&mut out),
+        }
         brought
     }
 
@@ -336,9 +343,9 @@ impl Diagnosis {
     pub(super) fn counters(&self) -> Vec<(&'static str, Value)> {
         let counts = self.journal.counts();
         let mut list = vec![
-            ("counters.sched_lines", Value::Uint(counts.sched)),
-            ("counters.child_lines", Value::Uint(counts.lines)),
-            ("counters.forged_suspects", Value::Uint(counts.forged)),
+            ("counters.sched_lines", Value::Uint(counts.sched_lines)),
+            ("counters.child_lines", Value::Uint(counts.child_lines)),
+            ("counters.forged_suspects", Value::Uint(counts.forged_suspects)),
             ("counters.stalls", Value::Uint(self.stalls)),
         ];
         if let Some(goroutines) = self.goroutines {

@@ -50,7 +50,7 @@ pub(super) fn main_goroutine(case: &Case<'_>) -> Option<Finding> {
     let main = all.main.as_ref()?;
     let place = place(&main.frames);
     let init = init_function(main, all);
-    let lone = alone(all);
+    let lone = alone(case, all);
     let confidence = if lone { Confidence::Certain } else { Confidence::Likely };
     let (cause, what) = match main.state.as_str() {
         "sleep" if init.is_none() => return Some(sleeping(case, place)),
@@ -201,8 +201,12 @@ pub(super) fn running(all: &Goroutines) -> Option<String> {
 
 /// Nobody is left who could wake anybody: no runnable or running goroutine, timer, IO wait,
 /// system call, signal or C.
-fn alone(all: &Goroutines) -> bool {
+/// A ticker is a timer without a sleeping goroutine: the poller's time limit shows it.
+fn alone(case: &Case<'_>, all: &Goroutines) -> bool {
     let wakers = &all.wakers;
+    if case.evidence.threads.got().is_none() || threads::timed(case) {
+        return false;
+    }
     wakers.runnable + wakers.running + wakers.syscall + wakers.io_wait + wakers.timers == 0
         && !wakers.cgo
         && !wakers.signals

@@ -16,7 +16,8 @@ fn goroutine(state: &str, functions: &[&str]) -> Goroutine {
 
 fn goroutines(main: Goroutine) -> Evidence {
     let all = Goroutines { total: 2, main: Some(main), ..Goroutines::default() };
-    Evidence { pid: Pid(7), goroutines: Probe::Got(all), ..Evidence::default() }
+    let threads = Probe::Got(vec![thread("futex", Syscall::default())]);
+    Evidence { pid: Pid(7), goroutines: Probe::Got(all), threads, ..Evidence::default() }
 }
 
 fn thread(name: &str, call: Syscall) -> Thread {
@@ -69,6 +70,10 @@ fn with_a_timer_alive_it_is_only_likely() {
         all.wakers.timers = 1;
     }
     check(&evidence, "stalled/channel/likely");
+    let mut ticks = goroutines(goroutine("chan receive", &["main.wait", "main.main"]));
+    let timed = Syscall { timeout_ms: Some(499), ..Syscall::default() };
+    ticks.threads = Probe::Got(vec![thread("epoll_pwait", timed)]);
+    check(&ticks, "stalled/channel/likely");
 }
 
 #[test]

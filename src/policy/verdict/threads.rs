@@ -277,7 +277,7 @@ fn listens(case: &Case<'_>) -> bool {
 }
 
 /// A thread waits in the poller or for a wake-up with a time limit: the runtime's next timer.
-fn timed(case: &Case<'_>) -> bool {
+pub(super) fn timed(case: &Case<'_>) -> bool {
     let threads = case.evidence.threads.got().map(Vec::as_slice).unwrap_or_default();
     threads.iter().filter_map(call).any(|call| {
         call.timeout_ms.is_some() && !matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep")

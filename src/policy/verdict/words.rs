@@ -38,6 +38,25 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// The verdict as one JSON object, for `--on-stall-exec`.
+    #[must_use]
+    pub fn object(&self, pid: Pid) -> String {
+        let mut members: Vec<(&'static str, Value)> = vec![
+            ("pid", Value::Int(i64::from(pid.0))),
+            ("class", self.class.word().into()),
+            ("cause", self.cause.into()),
+            ("confidence", self.confidence.word().into()),
+            ("message", self.sentence.clone().into()),
+            ("since_ms", self.since.into()),
+            ("next", self.next.into()),
+        ];
+        members.extend(self.place.clone().map(|place| ("where", place.into())));
+        members.extend(self.on.clone().map(|on| ("on", on.into())));
+        crate::policy::record::object(&members)
+    }
+}
+
 /// The `goinit.stall` record.
 #[must_use]
 pub fn stall(stall: &Stall, history: &History, pid: Pid) -> Record {
