@@ -3,4 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod evidence;
+pub mod history;
+pub mod progress;
 pub mod record;
+pub mod verdict;
+pub mod watchdog;
