@@ -142,6 +142,24 @@ impl fmt::Display for Signal {
     }
 }
 
+/// A signal that was received, with the process that sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which signal.
+    pub signal: Signal,
+    /// Who sent it, if a process did and its number can be seen from our PID namespace.
+    pub from: Option<Pid>,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One process.
+    Process(Pid),
+    /// A process group, by the number of its leader.
+    Group(Pid),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,12 +2,42 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod arguments;
+pub(crate) mod dump;
+pub(crate) mod flags;
+pub(crate) mod help;
 pub(crate) mod out;
+pub(crate) mod run;
+pub(crate) mod values;
 
+use crate::exit::Code;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Everything `goinit` does, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    ExitCode::from(dispatch(&mut arguments).0)
+}
+
+fn dispatch(arguments: &mut Vec<OsString>) -> Code {
+    let first = arguments.first().and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+    let mut rest = || arguments.split_off(1);
+    match first.as_str() {
+        "run" => run::main(rest()),
+        "dump" => dump::main(rest()),
+        // Hidden: what the run form starts to look at a program that stalled.
+        "__evidence" => crate::host::evidence::main(rest()),
+        "help" => {
+            out::print(&help::text());
+            Code::SUCCESS
+        }
+        // Hidden: docs/goinit.1 is made from it.
+        "__man" => {
+            out::print(&help::man());
+            Code::SUCCESS
+        }
+        _ => run::main(std::mem::take(arguments)),
+    }
 }

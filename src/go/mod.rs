@@ -3,4 +3,39 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allgs;
+pub mod buildinfo;
+pub mod bytes;
+pub mod calibrate;
+mod classify;
+pub mod crash;
+mod detail;
+pub mod dump;
+pub mod elf;
+pub mod entry;
+pub mod gc;
+pub mod goroutine;
+pub mod image;
+pub mod init;
+pub mod inittask;
+pub mod json;
+mod lanes;
+pub mod layout;
+pub mod line;
+pub mod locks;
+pub mod memory;
+pub mod module;
+pub mod pclntab;
+pub mod print;
+pub mod program;
+pub mod reasons;
+mod scan;
+pub mod sched;
 pub mod snapshot;
+pub mod summary;
+pub mod sweep;
+pub mod symbol;
+mod traceback;
+pub mod unwind;
+pub mod waiting;
+pub mod walk;

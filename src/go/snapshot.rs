@@ -29,4 +29,38 @@ pub struct Snapshot {
     pub gcwaiting: Option<bool>,
     /// Ps that a stop-the-world still waits for (scheddetail only).
     pub stopwait: Option<i64>,
+    /// What the P, M and G lines behind it say (scheddetail, and every crash and SIGQUIT).
+    pub detail: Option<Box<Detail>>,
 }
+
+/// The P, M and G lines of a detailed snapshot, summed up while they are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// P lines seen.
+    pub procs: u32,
+    /// Ps by status: idle, running, in a system call (up to 1.25), stopped for the collector, dead.
+    pub procs_by_status: [u32; 5],
+    /// Entries in the run queues of the Ps.
+    pub runnable_local: u64,
+    /// Timers of all Ps.
+    pub timers: u64,
+    /// M lines seen.
+    pub threads: u32,
+    /// Ms that are blocked in the runtime.
+    pub threads_blocked: u32,
+    /// G lines seen.
+    pub goroutines: u32,
+    /// Goroutines by status, 0 to 11 as in runtime2.go (1 runnable, 2 running, 3 in a system
+    /// call, 4 waiting, 6 dead, 8 stack moves, 9 preempted, 10 leaked, 11 dead with its own M).
+    pub goroutines_by_status: [u32; 12],
+    /// Wait reasons of waiting goroutines and how many wait for each; at most [`REASONS`], the
+    /// rest is in the status count only.
+    pub reasons: Vec<(String, u32)>,
+    /// Status of goroutine 1, where `main.main` and the package initialisers run.
+    pub main_status: Option<u8>,
+    /// What goroutine 1 waits for; only when its status is 4 (a stale word is printed otherwise).
+    pub main_reason: Option<String>,
+}
+
+/// Different wait reasons that a [`Detail`] keeps; the runtime knows about fifty.
+pub const REASONS: usize = 64;

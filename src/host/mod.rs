@@ -1,3 +1,16 @@
 //! The outside world in safe code: files, processes, threads. No decisions, no text formats.
 
 #![forbid(unsafe_code)]
+
+pub mod cgroup;
+pub mod collector;
+pub mod evidence;
+pub mod files;
+pub mod goroutines;
+pub mod kubernetes;
+pub mod memory;
+pub mod oom;
+pub mod program;
+pub mod sink;
+pub mod supervisor;
+pub mod termination;

@@ -2,9 +2,23 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backlog;
+pub mod config;
+pub mod diagnosis;
+pub mod event;
 pub mod evidence;
 pub mod history;
 pub mod progress;
 pub mod record;
 pub mod verdict;
 pub mod watchdog;
+mod farewell;
+pub mod greeting;
+pub mod limits;
+pub mod outbox;
+pub mod record;
+pub mod session;
+pub mod settings;
+pub mod shutdown;
+pub mod startable;
+pub mod testimony;

@@ -2,3 +2,11 @@
 //! or `nix`. No policy, no logging.
 
 pub mod clock;
+pub mod fd;
+pub mod job;
+pub mod limits;
+pub mod poll;
+pub mod signals;
+pub mod spawn;
+pub mod vm;
+pub mod wait;

@@ -1,0 +1,371 @@
+//! The run form: goinit's first life, in which it may still fail with a message and an exit code.
+//! The second one begins with [`Supervisor::run`], from which only the program's end leads out.
+
+use super::arguments::{self, Asked, Run};
+use super::{help, out};
+use crate::exit::Code;
+use crate::go::line;
+use crate::host::cgroup::{self, Counters};
+use crate::host::files::Root;
+use crate::host::kubernetes;
+use crate::host::oom::OomWatch;
+use crate::host::program::{self, Depth};
+use crate::host::sink::Sink;
+use crate::host::supervisor::Supervisor;
+use crate::host::termination::Message;
+use crate::policy::backlog::Class;
+use crate::policy::config::Termination;
+use crate::policy::diagnosis::{Diagnosis, Setup};
+use crate::policy::greeting;
+use crate::policy::limits::Limits;
+use crate::policy::outbox::Outbox;
+use crate::policy::record::{Origin, Record, Severity};
+use crate::policy::session::{Birth, Session};
+use crate::policy::settings::{self, Runtime, Settings};
+use crate::policy::startable::{self, Program};
+use crate::sys::signals::{self, Mask, SignalFd};
+use crate::sys::spawn::{Plan, replace, spawn};
+use crate::sys::{clock, fd, job};
+use crate::units::Pid;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Runs a command as its init; gives goinit's exit code.
+pub(crate) fn main(arguments: Vec<OsString>) -> Code {
+    // Before anything else: a signal that arrives from now on waits for the signalfd, and a
+    // SIGCHLD that our parent ignored works again.
+    signals::watch_children();
+    let inherited = signals::set_mask(Mask::ALL);
+    match arguments::read(arguments, std::env::vars_os()) {
+        Ok(Asked::Run(run)) => match std::env::var_os("GOINIT_DISABLED") {
+            Some(reason) => disabled(&run, &reason, inherited),
+            None => Start::new(*run).go(),
+        },
+        Ok(Asked::Help) => {
+            out::print(&help::text());
+            Code::SUCCESS
+        }
+        Ok(Asked::Version) => {
+            out::print(concat!("goinit ", env!("CARGO_PKG_VERSION"), "\n"));
+            Code::SUCCESS
+        }
+        Err(sentence) => {
+            out::error(&sentence);
+            Code::FAILED
+        }
+    }
+}
+
+/// What the start collects on its way.
+struct Start {
+    run: Run,
+    root: Root,
+    outbox: Outbox,
+    /// Standard input and standard error are a terminal: the program keeps it.
+    interactive: bool,
+    message: Message,
+    kubernetes: kubernetes::Attributes,
+}
+
+impl Start {
+    fn new(run: Run) -> Self {
+        let terminal = |number| fd::standard(number).is_some_and(fd::is_terminal);
+        let interactive = run.wishes.config.stderr.is_none() && terminal(0) && terminal(2);
+        let root = Root::live();
+        let mut kubernetes = kubernetes::attributes(|name| std::env::var(name).ok());
+        let config = &run.wishes.config;
+        let path = match &config.termination {
+            Termination::Off => None,
+            Termination::File(path) => Some(path.clone()),
+            Termination::Auto => kubernetes::termination_file(&root, &mut kubernetes),
+        };
+        let message = Message { path, limit: config.termination_bytes };
+        let outbox = Outbox::new(job::random());
+        Self { run, root, outbox, interactive, message, kubernetes }
+    }
+
+    /// Starts the program and stays with it.
+    fn go(mut self) -> Code {
+        let (limits, places) = cgroup::read(&self.root, None);
+        let command = self.run.command.first().cloned().unwrap_or_default();
+        let path = std::env::var_os("PATH");
+        let program = match program::find(&self.root, &command, path.as_deref()) {
+            Ok(path) => program::inspect(&self.root, &path, Depth::Start),
+            Err(search) => {
+                let (code, sentence) = startable::not_found(&search);
+                return self.refuse(code, &sentence);
+            }
+        };
+        let settings = self.settings(&limits, &program);
+        let signals = match SignalFd::all() {
+            Ok(signals) => signals,
+            Err(error) => return self.refuse(Code::FAILED, &format!("no signalfd: {error}")),
+        };
+        let config = &self.run.wishes.config;
+        let not_first = job::own_pid() != 1;
+        if (config.subreaper || not_first)
+            && let Err(error) = fd::become_subreaper()
+        {
+            self.warn(&format!("orphans cannot be adopted: no subreaper ({error})"));
+        }
+        if let Some(signal) = self.run.wishes.config.parent_death
+            && let Err(error) = signals::on_parent_death(signal)
+        {
+            self.warn(&format!("no signal at the parent's death: {error}"));
+        }
+        let oom_kills = OomWatch::new(Counters::open(&self.root, &places));
+        self.launch(&program, &settings, &limits, signals, oom_kills)
+    }
+
+    /// Decides the environment.
+    fn settings(&self, limits: &Limits, program: &Program) -> Settings {
+        let mut options = self.run.wishes.settings.clone();
+        if self.interactive {
+            // The program keeps its terminal, and nobody wants a heartbeat on it.
+            options.schedtrace_ms = 0;
+        }
+        let user = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
+        settings::decide(limits, Runtime::of(program.go()), user, &options)
+    }
+
+    /// Spawns, and becomes the supervisor.
+    fn launch(
+        mut self,
+        program: &Program,
+        settings: &Settings,
+        limits: &Limits,
+        signals: SignalFd,
+        oom_kills: OomWatch,
+    ) -> Code {
+        let pipe = if self.interactive { Ok(None) } else { fd::log_pipe().map(Some) };
+        let pipe = match pipe {
+            Ok(pipe) => pipe,
+            Err(error) => {
+                return self.refuse(Code::FAILED, &format!("no pipe for stderr: {error}"));
+            }
+        };
+        let config = self.run.wishes.config.clone();
+        let terminal = (!config.single_child).then(foreground_terminal).flatten();
+        let descriptors: Vec<_> = pipe.iter().map(|pipe| (fd::number(&pipe.writer), 2)).collect();
+        let at = clock::now();
+        let plan = Plan {
+            path: &c_string(OsStr::new(&program.path)),
+            args: &self.run.command.iter().map(|arg| c_string(arg)).collect::<Vec<_>>(),
+            env: environment(settings),
+            descriptors: &descriptors,
+            own_group: !config.single_child,
+            terminal: terminal.map(|fd| fd::number(&fd)),
+            traceable: true,
+        };
+        let child = match start_program(plan, program) {
+            Ok(child) => child,
+            Err(errno) => {
+                let path = PathBuf::from(&program.path);
+                let facts = program::inspect(&self.root, &path, Depth::Everything);
+                let (code, sentence) = startable::explain(&facts, errno);
+                return self.refuse(code, &sentence);
+            }
+        };
+        let framing = pipe.as_ref().map_or(fd::Framing::Stream, |pipe| pipe.framing);
+        let stderr = pipe.map(|pipe| pipe.reader);
+        if let Some(stderr) = &stderr {
+            let _ = fd::set_nonblocking(stderr.as_fd());
+        }
+        self.greet(child, program, settings, limits, framing);
+        let raw = config.raw.as_deref().and_then(|path| self.tee(path));
+        let log = fd::own_stderr();
+        fd::close_inherited();
+        job::go_to_root();
+        let birth = Birth {
+            child,
+            own_group: !config.single_child,
+            piped: stderr.is_some(),
+            job_control: job::has_job_control(),
+            interactive: self.interactive,
+            at: at.mono,
+        };
+        let heartbeat_ms = heartbeat(settings);
+        let diagnosis = Diagnosis::new(
+            &config,
+            Setup {
+                framing: match framing {
+                    fd::Framing::Packets => line::Framing::Packets,
+                    fd::Framing::Stream => line::Framing::Stream,
+                },
+                go: program.go().is_some(),
+                heartbeat_ms,
+            },
+            at.mono,
+        );
+        let name_orphans = config.warn_reaped;
+        let mut session = Session::new(config, birth, self.outbox, diagnosis);
+        let sink = Sink::start(log, fd::Waker::new().ok());
+        Supervisor {
+            signals,
+            child,
+            stderr,
+            framing,
+            sink,
+            raw,
+            terminal,
+            name_orphans,
+            message: self.message,
+            oom_kills,
+        }
+        .run(&mut session)
+    }
+
+    /// Posts the first records.
+    fn greet(
+        &mut self,
+        child: Pid,
+        program: &Program,
+        settings: &Settings,
+        limits: &Limits,
+        framing: fd::Framing,
+    ) {
+        let now = clock::now();
+        let not_first = job::own_pid() != 1;
+        let command: Vec<_> =
+            self.run.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let start = greeting::Start {
+            pid: child,
+            command: &command,
+            limits,
+            settings,
+            program,
+            heartbeat_ms: heartbeat(settings),
+            packets: framing == fd::Framing::Packets,
+            subreaper: not_first,
+            kubernetes: &self.kubernetes,
+        };
+        let record = greeting::start(&start);
+        if !self.interactive || self.run.wishes.config.verbose {
+            self.outbox.post(now.wall, Class::Vital, &record);
+        }
+        for sentence in self.run.warnings.clone().iter().chain(&settings.warnings) {
+            self.warn(sentence);
+        }
+    }
+
+    fn warn(&mut self, sentence: &str) {
+        self.outbox.post(clock::now().wall, Class::Vital, &greeting::warning(sentence));
+    }
+
+    /// Opens the copy of the raw stream.
+    fn tee(&mut self, path: &Path) -> Option<Sink> {
+        let mut options = std::fs::OpenOptions::new();
+        match options.append(true).create(true).open(path) {
+            Ok(file) => Some(Sink::start(Some(OwnedFd::from(file)), fd::Waker::new().ok())),
+            Err(error) => {
+                self.warn(&format!("--raw {}: {error}; the run goes on without", path.display()));
+                None
+            }
+        }
+    }
+
+    /// The command cannot be run: the last record, the termination message, the exit code.
+    fn refuse(mut self, code: Code, sentence: &str) -> Code {
+        let code = self.run.wishes.config.remapped(code);
+        let message = format!("cannot start: {sentence}; exit code {}", code.0);
+        let cause = match code {
+            Code::NOT_FOUND => "not_found",
+            Code::NOT_EXECUTABLE => "not_executable",
+            _ => "goinit_failed",
+        };
+        if self.interactive {
+            out::error(&message);
+        } else {
+            let record = Record::new(Severity::Error, "goinit.exit", Origin::Goinit, &*message)
+                .put("exit.code", code.0)
+                .put("exit.cause", cause)
+                .put("exit.by", "goinit")
+                .put("error.type", cause)
+                .put("error.message", sentence.to_owned());
+            self.outbox.post(clock::now().wall, Class::Vital, &record);
+            let mut text = Vec::new();
+            for (_, record) in self.outbox.records() {
+                text.extend_from_slice(record);
+            }
+            let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), &text);
+        }
+        self.message.leave(&message);
+        code
+    }
+}
+
+/// Interval of the heartbeat that the program will print, from its own GODEBUG.
+fn heartbeat(settings: &Settings) -> u32 {
+    let own = || std::env::var("GODEBUG").unwrap_or_default();
+    let debug = settings.get("GODEBUG").map_or_else(own, str::to_owned);
+    let last = debug.split(',').filter_map(|pair| pair.strip_prefix("schedtrace=")).next_back();
+    last.and_then(|millis| millis.parse().ok()).unwrap_or(0)
+}
+
+/// Starts the program; a text file without `#!` goes to the shell, as execvp(3) does.
+fn start_program(plan: Plan<'_>, program: &Program) -> Result<Pid, i32> {
+    const ENOEXEC: i32 = 8;
+    let shell = Plan { path: c"/bin/sh", ..plan.clone() };
+    match spawn(plan).map_err(|error| error.raw_os_error().unwrap_or(0)) {
+        Err(ENOEXEC) if matches!(program.format, startable::Format::Text) => {
+            let script = c_string(OsStr::new(&program.path));
+            let mut args = vec![c"sh".to_owned(), script];
+            args.extend(shell.args.iter().skip(1).cloned());
+            spawn(Plan { args: &args, ..shell }).map_err(|_| ENOEXEC)
+        }
+        other => other,
+    }
+}
+
+/// The terminal whose foreground is ours to give.
+fn foreground_terminal() -> Option<BorrowedFd<'static>> {
+    let own = fd::own_group();
+    (0..=2).filter_map(fd::standard).find(|fd| fd::foreground(*fd) == Some(own))
+}
+
+/// The program's environment: ours with the settings in place of what they replace.
+fn environment(settings: &Settings) -> Vec<CString> {
+    let replaced = |name: &OsStr| settings.env.iter().any(|var| name == var.name);
+    let kept = std::env::vars_os().filter(|(name, _)| !replaced(name)).map(|(name, value)| {
+        let mut text = name.into_vec();
+        text.push(b'=');
+        text.extend_from_slice(value.as_bytes());
+        text
+    });
+    let set = settings.env.iter().map(|var| format!("{}={}", var.name, var.value).into_bytes());
+    kept.chain(set).filter_map(|text| CString::new(text).ok()).collect()
+}
+
+/// Arguments and variables come from exec and hold no NUL.
+fn c_string(text: &OsStr) -> CString {
+    CString::new(text.as_bytes()).unwrap_or_default()
+}
+
+/// GOINIT_DISABLED: one record with the reason, then the command in our place.
+fn disabled(run: &Run, reason: &OsStr, inherited: Mask) -> Code {
+    let mut outbox = Outbox::new(job::random());
+    let message = format!("goinit is switched off: {}", reason.to_string_lossy());
+    let record = Record::new(Severity::Info, "goinit.start", Origin::Goinit, message);
+    outbox.post(clock::now().wall, Class::Vital, &record);
+    for (_, record) in outbox.records() {
+        let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), record);
+    }
+    let command = run.command.first().cloned().unwrap_or_default();
+    let root = Root::live();
+    let path = std::env::var_os("PATH");
+    let (code, sentence) = match program::find(&root, &command, path.as_deref()) {
+        Err(search) => startable::not_found(&search),
+        Ok(path) => {
+            signals::set_mask(inherited);
+            let args: Vec<_> = run.command.iter().map(|arg| c_string(arg)).collect();
+            let error =
+                replace(&c_string(path.as_os_str()), &args, &environment(&Settings::default()));
+            let facts = program::inspect(&root, &path, Depth::Everything);
+            startable::explain(&facts, error.raw_os_error().unwrap_or(0))
+        }
+    };
+    out::error(&format!("cannot start: {sentence}"));
+    code
+}

@@ -1,0 +1,270 @@
+//! From whole lines to entries. The state is what spans several lines: a detailed snapshot, the
+//! head of a crash that is not proven yet, a dump. Each of them is bounded and given up in order.
+
+use super::crash::{Pending, Says, begins};
+use super::dump::Dump;
+use super::entry::{Entry, Text};
+use super::scan::{after, first, trim_start};
+use super::snapshot::Snapshot;
+use super::traceback::header;
+use super::{detail, gc, init, json};
+
+/// Other people's lines inside a detailed snapshot or a crash dump before it is closed.
+const FOREIGN_LINES: u32 = 64;
+/// Bytes of an unproven goroutine that are kept to be given back as text.
+const HELD_BYTES: usize = 64 * 1024;
+
+/// Turns lines into entries.
+#[derive(Debug, Default)]
+pub(crate) struct Classifier {
+    snapshot: Option<Snapshot>,
+    head: Option<Pending>,
+    dump: Option<Dump>,
+    /// Lines of a goroutine that no crash announced, each with its newline.
+    held: Vec<u8>,
+    /// Lines of others since the snapshot or the dump began.
+    foreign: u32,
+    /// Blanks that an indented paste has before each line of a dump.
+    indent: usize,
+}
+
+impl Classifier {
+    /// Whether nothing spans lines: the next line can be judged alone.
+    pub(crate) fn idle(&self) -> bool {
+        self.snapshot.is_none() && self.head.is_none() && self.dump.is_none()
+    }
+
+    /// A snapshot's first line was read; its detail may follow.
+    pub(crate) fn sched(&mut self, snapshot: Snapshot, out: &mut impl FnMut(Entry<'_>)) {
+        self.flush_snapshot(out);
+        if snapshot.gcwaiting.is_some() {
+            self.snapshot = Some(snapshot);
+            self.foreign = 0;
+        } else {
+            out(Entry::Sched(snapshot));
+        }
+    }
+
+    /// One whole line, without its newline.
+    pub(crate) fn line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        if !self.idle() && self.continues(line, out) {
+            return;
+        }
+        self.begins(line, out);
+    }
+
+    /// Gives out what is held, as far as it is whole: nothing more came for a while.
+    pub(crate) fn pause(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        self.flush_snapshot(out);
+        self.prove_head(out);
+        if self.dump.as_ref().is_some_and(|dump| !dump.inside()) {
+            self.end_dump(out);
+        }
+    }
+
+    /// Gives out everything: the stream has ended.
+    pub(crate) fn end(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        self.flush_snapshot(out);
+        self.prove_head(out);
+        self.end_dump(out);
+    }
+
+    fn flush_snapshot(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if let Some(snapshot) = self.snapshot.take() {
+            out(Entry::Sched(snapshot));
+        }
+    }
+
+    fn prove_head(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if let Some(head) = self.head.take() {
+            out(Entry::Crash(head.head()));
+            self.dump = Some(Dump::new(true));
+            self.foreign = 0;
+        }
+    }
+
+    fn end_dump(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        self.end_goroutine(out);
+        let Some(dump) = self.dump.take() else { return };
+        let totals = dump.end(|group| out(Entry::Goroutines(group)));
+        self.indent = 0;
+        if totals.goroutines > 0 || totals.threads > 0 {
+            out(Entry::DumpEnd(totals));
+        }
+    }
+
+    /// Ends the goroutine in progress. One that no crash announced has to look like the
+    /// runtime's work; else its lines are text.
+    fn end_goroutine(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let Some(dump) = &mut self.dump else { return };
+        if dump.inside() && !self.held.is_empty() && !dump.credible() {
+            dump.discard();
+            for line in self.held.strip_suffix(b"\n").unwrap_or_default().split(|b| *b == b'\n') {
+                text(line, out);
+            }
+        }
+        dump.finish();
+        self.held.clear();
+    }
+
+    /// Offers the line to what is in progress; true when that took it.
+    fn continues(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
+        let bare = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(snapshot) = &mut self.snapshot {
+            if detail::looks_like(bare)
+                && detail::add(snapshot.detail.get_or_insert_default(), bare)
+            {
+                return true;
+            }
+            self.foreign = self.foreign.saturating_add(1);
+            if self.foreign > FOREIGN_LINES || runtime_line(bare) {
+                self.flush_snapshot(out);
+            }
+        }
+        if let Some(head) = &mut self.head {
+            match head.next(bare) {
+                Says::Belongs => return true,
+                Says::Proves => self.prove_head(out),
+                Says::Denies => self.deny_head(out),
+            }
+        }
+        self.dump.is_some() && self.dump_line(line, bare, out)
+    }
+
+    fn deny_head(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if let Some(head) = self.head.take() {
+            for line in head.lines() {
+                text(line, out);
+            }
+        }
+    }
+
+    fn dump_line(&mut self, line: &[u8], bare: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
+        let bare = after(bare, self.indent.min(bare.len().saturating_sub(trim_start(bare).len())));
+        let Some(dump) = &mut self.dump else { return false };
+        if dump.inside() {
+            if bare.is_empty() {
+                self.end_goroutine(out);
+                return true;
+            }
+            if bare.first() == Some(&b'g') && header(bare).is_some() {
+                self.end_goroutine(out);
+                return self.goroutine(line, bare);
+            }
+            if dump.line(bare) {
+                self.hold(line);
+                return true;
+            }
+            if !dump.crash() {
+                self.end_goroutine(out);
+            }
+        }
+        if self.goroutine(line, bare) {
+            return true;
+        }
+        if self.dump.as_ref().is_some_and(Dump::crash) {
+            if scaffold(bare) {
+                return true;
+            }
+            self.foreign = self.foreign.saturating_add(1);
+            if self.foreign <= FOREIGN_LINES && begins(bare).is_none() {
+                return false;
+            }
+        }
+        self.end_dump(out);
+        false
+    }
+
+    /// Keeps a line of an unproven goroutine; one that is too long for that is believed.
+    fn hold(&mut self, line: &[u8]) {
+        if self.held.is_empty() {
+            return;
+        }
+        if self.held.len().saturating_add(line.len()) < HELD_BYTES {
+            self.held.extend_from_slice(line);
+            self.held.push(b'\n');
+        } else {
+            self.held.clear();
+        }
+    }
+
+    /// Begins a goroutine if the line is a header.
+    fn goroutine(&mut self, line: &[u8], bare: &[u8]) -> bool {
+        let Some(found) = header(bare) else { return false };
+        let dump = self.dump.get_or_insert_with(|| Dump::new(false));
+        dump.begin(&found);
+        self.held.clear();
+        if !dump.crash() {
+            self.held.extend_from_slice(first(line, HELD_BYTES));
+            self.held.push(b'\n');
+        }
+        true
+    }
+
+    /// Judges a line on its own.
+    fn begins(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        let bare = line.strip_suffix(b"\r").unwrap_or(line);
+        match bare.first() {
+            Some(b'i') => {
+                if let Some(trace) = init::parse(bare) {
+                    return out(Entry::Init(trace));
+                }
+            }
+            Some(b'g') => {
+                if let Some(trace) = gc::parse(bare) {
+                    return out(Entry::Gc(trace));
+                }
+                if self.goroutine(line, bare) {
+                    return;
+                }
+            }
+            Some(b'p' | b'f' | b'S') => {
+                if let Some((kind, _)) = begins(bare) {
+                    self.head = Some(Pending::new(kind, bare));
+                    return;
+                }
+            }
+            Some(b' ' | b'\t') => {
+                let words = trim_start(bare);
+                if words.starts_with(b"goroutine ") {
+                    self.indent = bare.len().saturating_sub(words.len());
+                    if self.goroutine(line, words) {
+                        return;
+                    }
+                    self.indent = 0;
+                }
+            }
+            Some(b'{') if json::is_object(line) => return out(Entry::Json(line)),
+            Some(_) | None => {}
+        }
+        text(line, out);
+    }
+}
+
+fn text(line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+    out(Entry::Text(Text::line(line)));
+}
+
+/// Lines by which the runtime goes on after a detailed snapshot.
+fn runtime_line(line: &[u8]) -> bool {
+    line.starts_with(b"goroutine ") || line.starts_with(b"runtime stack:") || begins(line).is_some()
+}
+
+/// What a crash dump has besides goroutines: blank lines, registers, separators.
+fn scaffold(line: &[u8]) -> bool {
+    line.is_empty()
+        || line.starts_with(b"-----")
+        || line.starts_with(b"PC=")
+        || line.starts_with(b"runtime stack:")
+        || line.starts_with(b"[signal ")
+        || line.starts_with(b"signal arrived during ")
+        || register(line)
+        || !matches!(super::traceback::line(line), super::traceback::Line::Other)
+}
+
+/// `rax    0xca`: a register of any architecture.
+fn register(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+    let rest = after(line, name);
+    (2..=8).contains(&name) && rest.starts_with(b" ") && trim_start(rest).starts_with(b"0x")
+}

@@ -1,0 +1,396 @@
+//! Goroutines of a dump, grouped while they are read: equal state, functions and places make one
+//! group; arguments and waits do not split it. Memory is bounded by the number of different
+//! functions and stacks, not by the number of goroutines.
+
+use super::traceback::{Header, Line, line as stack_line};
+use std::collections::HashMap;
+
+/// Different names (functions, places, states) that are kept; what comes later is called `…`.
+const NAMES: usize = 65_536;
+/// Bytes of all names together.
+const NAME_BYTES: usize = 8 * 1024 * 1024;
+/// Groups that are kept; goroutines of later ones are counted only.
+const GROUPS: usize = 8_192;
+/// Frames of one stack that are kept; 1.19 prints 100, later versions 100 around an elision.
+const FRAMES: usize = 128;
+/// Numbers of the first goroutines of a group.
+const FIRST_IDS: usize = 8;
+/// Longest name.
+const NAME: usize = 1_024;
+
+/// A name's number; 0 stands for "too many names".
+type Name = u32;
+
+/// Names by their bytes and by their number.
+#[derive(Debug)]
+struct Names {
+    numbers: HashMap<Box<[u8]>, Name>,
+    names: Vec<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self { numbers: HashMap::new(), names: vec!["…".as_bytes().into()], bytes: 0 }
+    }
+
+    fn number(&mut self, name: &[u8]) -> Name {
+        let name = name.get(..NAME).unwrap_or(name);
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        if self.names.len() >= NAMES || self.bytes.saturating_add(name.len()) > NAME_BYTES {
+            return 0;
+        }
+        let number = Name::try_from(self.names.len()).unwrap_or(0);
+        self.bytes = self.bytes.saturating_add(name.len());
+        self.names.push(name.into());
+        self.numbers.insert(name.into(), number);
+        number
+    }
+
+    fn get(&self, number: Name) -> &[u8] {
+        usize::try_from(number).ok().and_then(|at| self.names.get(at)).map_or(b"", |name| name)
+    }
+
+    /// Whether this is the name: one comparison instead of a hash, for the common case that a
+    /// stack repeats the one before it.
+    fn is(&self, number: Option<Name>, name: &[u8]) -> bool {
+        number.is_some_and(|number| number != 0 && self.get(number) == name)
+    }
+}
+
+/// What a group has besides its stack.
+#[derive(Debug)]
+struct Members {
+    count: u64,
+    wait_minutes_max: u64,
+    locked: u64,
+    first_ids: Vec<u64>,
+    labels: Option<Box<[u8]>>,
+    stack: Box<[Name]>,
+}
+
+/// A dump in progress.
+#[derive(Debug)]
+pub(crate) struct Dump {
+    names: Names,
+    /// A stack is: state, creator's function, creator's place, then function and place of every
+    /// frame from the innermost.
+    groups: HashMap<Box<[Name]>, usize>,
+    members: Vec<Members>,
+    /// The goroutine in progress.
+    stack: Vec<Name>,
+    current: Option<Current>,
+    /// The group of the goroutine before.
+    last: usize,
+    totals: Totals,
+}
+
+/// The header of the goroutine in progress.
+#[derive(Debug)]
+struct Current {
+    id: u64,
+    minutes: u64,
+    locked: bool,
+    labels: Option<Box<[u8]>>,
+    /// What a place line belongs to.
+    slot: Slot,
+}
+
+/// Where the next place goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    None,
+    Frame,
+    Creator,
+    /// Inside an ancestor's stack, which belongs to another goroutine.
+    Ancestor,
+}
+
+/// One group of goroutines with equal stacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    names: &'a Names,
+    members: &'a Members,
+}
+
+/// One frame: a function and where in the source it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// `main.(*pool).get`; `...` where the runtime left frames out.
+    pub function: &'a [u8],
+    /// `/src/pool.go:88`; empty when none is printed.
+    pub place: &'a [u8],
+}
+
+/// The figures of a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Goroutines, without those numbered 0 (the threads' own stacks).
+    pub goroutines: u64,
+    /// Headers of goroutine 0: one for each thread at most.
+    pub threads: u64,
+    /// Groups of equal stacks.
+    pub groups: u64,
+    /// Frames of all goroutines together.
+    pub frames: u64,
+    /// Goroutines that are in no group because there were too many different stacks.
+    pub ungrouped: u64,
+    /// A crash or a signal caused it; false for stacks that the program printed itself.
+    pub crash: bool,
+}
+
+impl<'a> Group<'a> {
+    /// Goroutines in the group.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.members.count
+    }
+
+    /// Wait reason or status: `chan receive (nil chan)`.
+    #[must_use]
+    pub fn state(&self) -> &'a [u8] {
+        self.names.get(self.members.stack.first().copied().unwrap_or(0))
+    }
+
+    /// The longest wait, in whole minutes.
+    #[must_use]
+    pub fn wait_minutes_max(&self) -> u64 {
+        self.members.wait_minutes_max
+    }
+
+    /// Goroutines that are bound to their thread.
+    #[must_use]
+    pub fn locked(&self) -> u64 {
+        self.members.locked
+    }
+
+    /// Numbers of the first goroutines, in the order of the dump; eight at most.
+    #[must_use]
+    pub fn first_ids(&self) -> &'a [u64] {
+        &self.members.first_ids
+    }
+
+    /// Labels of the first goroutine that has some, as the runtime prints them.
+    #[must_use]
+    pub fn labels(&self) -> Option<&'a [u8]> {
+        self.members.labels.as_deref()
+    }
+
+    /// The frames from the innermost.
+    pub fn frames(&self) -> impl Iterator<Item = Frame<'a>> + use<'a> {
+        let (names, members) = (self.names, self.members);
+        members.stack.get(3..).unwrap_or_default().chunks(2).map(move |pair| Frame {
+            function: names.get(pair.first().copied().unwrap_or(0)),
+            place: names.get(pair.get(1).copied().unwrap_or(0)),
+        })
+    }
+
+    /// The function that started these goroutines, and where.
+    #[must_use]
+    pub fn created_by(&self) -> Option<Frame<'a>> {
+        let function = self.members.stack.get(1).copied()?;
+        let place = self.members.stack.get(2).copied().unwrap_or(0);
+        let frame = Frame { function: self.names.get(function), place: self.names.get(place) };
+        (!frame.function.is_empty()).then_some(frame)
+    }
+}
+
+impl Dump {
+    pub(crate) fn new(crash: bool) -> Self {
+        let mut names = Names::new();
+        // Number 1 is the empty name: "none printed".
+        names.names.push(Box::default());
+        names.numbers.insert(Box::default(), 1);
+        Self {
+            names,
+            groups: HashMap::new(),
+            members: Vec::new(),
+            stack: Vec::new(),
+            current: None,
+            last: 0,
+            totals: Totals { crash, ..Totals::default() },
+        }
+    }
+
+    /// Whether a goroutine is in progress.
+    pub(crate) fn inside(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Whether a crash or a signal caused it.
+    pub(crate) fn crash(&self) -> bool {
+        self.totals.crash
+    }
+
+    /// Begins a goroutine; ends the one before.
+    pub(crate) fn begin(&mut self, header: &Header<'_>) {
+        self.finish();
+        let expected = self.expected(0);
+        let state = self.number(expected, header.state);
+        self.stack.clear();
+        self.stack.extend([state, 1, 1]);
+        self.current = Some(Current {
+            id: header.id,
+            minutes: header.minutes,
+            locked: header.locked,
+            labels: header.labels.map(Into::into),
+            slot: Slot::None,
+        });
+    }
+
+    /// The name that stands at this place in the stack of the group before.
+    fn expected(&self, at: usize) -> Option<Name> {
+        self.members.get(self.last)?.stack.get(at).copied()
+    }
+
+    fn number(&mut self, expected: Option<Name>, name: &[u8]) -> Name {
+        match expected {
+            Some(number) if self.names.is(expected, name) => number,
+            Some(_) | None => self.names.number(name),
+        }
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        if self.stack.len() < FRAMES.saturating_mul(2).saturating_add(3) {
+            let number = self.number(self.expected(self.stack.len()), name);
+            self.stack.push(number);
+        }
+    }
+
+    /// Takes a line of the goroutine in progress; false when it is none.
+    pub(crate) fn line(&mut self, line: &[u8]) -> bool {
+        let Some(slot) = self.current.as_ref().map(|current| current.slot) else { return false };
+        let next = match (stack_line(line), slot) {
+            (Line::Other, _) => return false,
+            (Line::Ancestor, _) | (_, Slot::Ancestor) => Slot::Ancestor,
+            (Line::Remark, slot) => slot,
+            (Line::Function(name), _) => {
+                self.pad();
+                self.push(name);
+                self.totals.frames = self.totals.frames.saturating_add(1);
+                Slot::Frame
+            }
+            (Line::Elided, _) => {
+                self.pad();
+                self.push(b"...");
+                self.push(b"");
+                Slot::None
+            }
+            (Line::CreatedBy(name), _) => {
+                self.pad();
+                self.creator(1, name);
+                Slot::Creator
+            }
+            (Line::Place(place), Slot::Frame) => {
+                self.push(place);
+                Slot::None
+            }
+            (Line::Place(place), Slot::Creator) => {
+                self.creator(2, place);
+                Slot::None
+            }
+            (Line::Place(_), Slot::None) => Slot::None,
+        };
+        if let Some(current) = &mut self.current {
+            current.slot = next;
+        }
+        true
+    }
+
+    fn creator(&mut self, at: usize, name: &[u8]) {
+        let number = self.number(self.expected(at), name);
+        if let Some(slot) = self.stack.get_mut(at) {
+            *slot = number;
+        }
+    }
+
+    /// Completes a frame whose place was not printed.
+    fn pad(&mut self) {
+        if self.stack.len() % 2 == 0 {
+            self.stack.push(1);
+        }
+    }
+
+    /// Whether the goroutine in progress can be the runtime's work: goroutine 1 ends in
+    /// `main.main`, in an initialiser or in the runtime, all others were created by somebody.
+    pub(crate) fn credible(&self) -> bool {
+        let Some(current) = &self.current else { return true };
+        if self.stack.get(1).is_some_and(|creator| *creator != 1) {
+            return true;
+        }
+        let functions = self.stack.get(3..).unwrap_or_default().chunks(2);
+        let bottom = functions.last().and_then(|pair| pair.first()).copied().unwrap_or(1);
+        let name = self.names.get(bottom);
+        name.starts_with(b"runtime.")
+            || (current.id == 1
+                && (name == b"main.main" || memchr::memmem::find(name, b".init").is_some()))
+    }
+
+    /// Forgets the goroutine in progress.
+    pub(crate) fn discard(&mut self) {
+        self.current = None;
+    }
+
+    /// Ends the goroutine in progress: it joins its group.
+    pub(crate) fn finish(&mut self) {
+        let Some(current) = self.current.take() else { return };
+        if current.id == 0 {
+            self.totals.threads = self.totals.threads.saturating_add(1);
+            return;
+        }
+        self.totals.goroutines = self.totals.goroutines.saturating_add(1);
+        self.pad();
+        let same = self.members.get(self.last).is_some_and(|last| *last.stack == *self.stack);
+        let at = if same {
+            self.last
+        } else if let Some(at) = self.groups.get(self.stack.as_slice()) {
+            *at
+        } else if self.members.len() < GROUPS {
+            let stack: Box<[Name]> = self.stack.as_slice().into();
+            self.groups.insert(stack.clone(), self.members.len());
+            self.members.push(Members {
+                count: 0,
+                wait_minutes_max: 0,
+                locked: 0,
+                first_ids: Vec::new(),
+                labels: None,
+                stack,
+            });
+            self.members.len().saturating_sub(1)
+        } else {
+            self.totals.ungrouped = self.totals.ungrouped.saturating_add(1);
+            return;
+        };
+        self.last = at;
+        if let Some(group) = self.members.get_mut(at) {
+            group.join(current);
+        }
+    }
+
+    /// Hands out every group, largest first, and the figures.
+    pub(crate) fn end(mut self, mut each: impl FnMut(Group<'_>)) -> Totals {
+        self.finish();
+        self.members.sort_by_key(|members| std::cmp::Reverse(members.count));
+        for members in &self.members {
+            each(Group { names: &self.names, members });
+        }
+        self.totals.groups = u64::try_from(self.members.len()).unwrap_or(u64::MAX);
+        self.totals
+    }
+}
+
+impl Members {
+    fn join(&mut self, current: Current) {
+        self.count = self.count.saturating_add(1);
+        self.wait_minutes_max = self.wait_minutes_max.max(current.minutes);
+        self.locked = self.locked.saturating_add(u64::from(current.locked));
+        if self.first_ids.len() < FIRST_IDS {
+            self.first_ids.push(current.id);
+        }
+        if self.labels.is_none() {
+            self.labels = current.labels;
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! From bytes to lines, and from lines to entries.
+//!
+//! Two framings. In packet mode every call brings one write(2) of the program, so pieces of the
+//! runtime and lines of other writers are told apart by where they begin and end. As a stream
+//! (a pipe that refuses packets, a captured file) only the grammar is left: a piece belongs to a
+//! record in progress when it continues it. Either way nothing is lost: what fits nowhere is text.
+//!
+//! The same bytes give the same entries however a stream is cut into chunks.
+
+use super::classify::Classifier;
+use super::entry::{Entry, Text};
+use super::lanes::Lanes;
+use super::scan::{after, first};
+use super::sched::{HEAD, parse, starts};
+use memchr::memmem::Finder;
+
+/// A longer line comes out in pieces of this many bytes.
+pub const LINE_LIMIT: usize = 64 * 1024;
+/// A SCHED line may be longer: 4096 Ps need 90 KB.
+const SCHED_LIMIT: usize = 256 * 1024;
+/// Longest write(2) that arrives as one packet; a longer one arrives in several (pipe(7)).
+const PACKET: usize = 4096;
+
+/// How the bytes of the program arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One call of [`Assembler::feed`] brings one write(2), or 4096 bytes of a longer one.
+    Packets,
+    /// Calls bring any number of bytes.
+    Stream,
+}
+
+/// Puts lines and records together and hands out entries.
+#[derive(Debug)]
+pub struct Assembler {
+    framing: Framing,
+    pub(super) classifier: Classifier,
+    pub(super) lanes: Lanes,
+    /// The beginning of a line that is not complete.
+    pub(super) text: Vec<u8>,
+    /// A piece of the line in `text` was handed out already.
+    continues: bool,
+    /// Bytes of a stream that wait for their newline because a record may hide in them.
+    /// In packet mode: the beginning of a long write that stands inside another line.
+    pub(super) raw: Vec<u8>,
+    /// The last packet was a full one without newline at its end: the next continues it.
+    full_packet: bool,
+    /// A number that could belong to a record or to the text; the next packet decides.
+    pub(super) undecided: Option<Vec<u8>>,
+    finder: Finder<'static>,
+}
+
+impl Assembler {
+    /// An assembler at the start of a stream.
+    #[must_use]
+    pub fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            classifier: Classifier::default(),
+            lanes: Lanes::default(),
+            text: Vec::new(),
+            continues: false,
+            raw: Vec::new(),
+            full_packet: false,
+            undecided: None,
+            finder: Finder::new(HEAD),
+        }
+    }
+
+    /// Takes bytes and hands out what they complete.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        match self.framing {
+            Framing::Stream => self.stream(bytes, out),
+            Framing::Packets => {
+                let follows = std::mem::replace(
+                    &mut self.full_packet,
+                    bytes.len() >= PACKET && bytes.last() != Some(&b'\n'),
+                );
+                self.packet(bytes, follows, out);
+            }
+        }
+    }
+
+    /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed
+    /// snapshot, the head of a crash, a dump between two goroutines). Beginnings of lines stay.
+    pub fn idle(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if self.framing == Framing::Stream {
+            self.lanes.expire(out);
+        }
+        self.classifier.pause(out);
+    }
+
+    /// The stream has ended: hands out everything.
+    pub fn end(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if let Some(held) = self.undecided.take() {
+            self.text.extend_from_slice(&held);
+        }
+        let raw = std::mem::take(&mut self.raw);
+        if !raw.is_empty() {
+            self.tangled(&raw, false, out);
+        }
+        self.lanes.expire(out);
+        let last = std::mem::take(&mut self.text);
+        if !last.is_empty() || self.continues {
+            if self.classifier.idle() {
+                let continues = self.continues;
+                out(Entry::Text(Text { bytes: &last, continues, continued: false, partial: true }));
+            } else {
+                self.classifier.line(&last, out);
+            }
+        }
+        self.continues = false;
+        self.classifier.end(out);
+    }
+
+    // ---- stream ----
+
+    fn stream(&mut self, mut bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        // The next `SCHED ` from here on; looked for again only when it was passed.
+        let mut next = self.finder.find(bytes);
+        while !bytes.is_empty() {
+            if !self.raw.is_empty() || !self.lanes.is_empty() || !self.text.is_empty() {
+                let taken = self.slow(bytes, out);
+                bytes = after(bytes, taken);
+                next = self.finder.find(bytes);
+                continue;
+            }
+            let Some(newline) = memchr::memchr(b'\n', bytes) else {
+                let taken = self.slow(bytes, out);
+                bytes = after(bytes, taken);
+                next = self.finder.find(bytes);
+                continue;
+            };
+            let line = first(bytes, newline);
+            let taken = newline.saturating_add(1);
+            match next {
+                Some(at) if at < newline => {
+                    self.whole_line(line, out);
+                    bytes = after(bytes, taken);
+                    next = self.finder.find(bytes);
+                }
+                Some(_) | None if line.len() >= LINE_LIMIT => {
+                    let taken = self.slow(bytes, out);
+                    bytes = after(bytes, taken);
+                    next = self.finder.find(bytes);
+                }
+                Some(_) | None => {
+                    self.classifier.line(line, out);
+                    bytes = after(bytes, taken);
+                    next = next.map(|at| at.saturating_sub(taken));
+                }
+            }
+        }
+    }
+
+    /// A line that holds `SCHED ` while nothing is in progress.
+    fn whole_line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        if line.starts_with(HEAD)
+            && let Some(snapshot) = parse(line.strip_suffix(b"\r").unwrap_or(line))
+        {
+            self.classifier.sched(snapshot, out);
+        } else {
+            self.tangled(line, true, out);
+        }
+    }
+
+    /// Collects bytes up to the newline or the limit; gives the number of bytes taken.
+    fn slow(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) -> usize {
+        let limit = if starts(&self.raw) { SCHED_LIMIT } else { LINE_LIMIT };
+        let room = limit.saturating_sub(self.raw.len()).max(1);
+        let window = first(bytes, room);
+        let Some(newline) = memchr::memchr(b'\n', window) else {
+            self.raw.extend_from_slice(window);
+            if self.raw.len() >= limit {
+                self.cut(out);
+            }
+            return window.len();
+        };
+        self.raw.extend_from_slice(first(window, newline));
+        let line = std::mem::take(&mut self.raw);
+        self.tangled(&line, true, out);
+        self.raw = line;
+        self.raw.clear();
+        newline.saturating_add(1)
+    }
+
+    /// A line without end: gives out the piece before the place where a record may begin.
+    fn cut(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let mut line = std::mem::take(&mut self.raw);
+        let record = memchr::memmem::find_iter(&line, HEAD)
+            .find(|at| line.len() - at < HEAD.len() + 40 || starts(after(&line, *at)));
+        let keep = match record {
+            Some(0) => None,
+            Some(at) => Some(at),
+            None => (1..HEAD.len())
+                .rev()
+                .find(|n| line.ends_with(first(HEAD, *n)))
+                .map(|n| line.len() - n),
+        };
+        let cut = keep.unwrap_or(line.len());
+        self.tangled(first(&line, cut), false, out);
+        line.drain(..cut);
+        self.raw = line;
+        self.shed(out);
+    }
+
+    /// Hands out the text collected so far as a piece of its line, when there is too much of it.
+    pub(super) fn shed(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        while self.text.len() >= LINE_LIMIT {
+            let bytes = first(&self.text, LINE_LIMIT);
+            out(Entry::Text(Text {
+                bytes,
+                continues: self.continues,
+                continued: true,
+                partial: false,
+            }));
+            self.continues = true;
+            self.text.drain(..LINE_LIMIT);
+        }
+    }
+
+    /// A line in which records and text may be mixed; `ended` tells whether it has a newline.
+    fn tangled(&mut self, line: &[u8], ended: bool, out: &mut impl FnMut(Entry<'_>)) {
+        let mut ended_text = ended;
+        let mut rest = line;
+        loop {
+            let here = self.lanes.opens(rest);
+            let piece = first(rest, here.unwrap_or(rest.len()));
+            let last = here.is_none() && ended;
+            if self.lanes.resume(piece, last, &mut self.text) {
+                self.hand_out(out);
+                ended_text = false;
+            }
+            let Some(at) = here else { break };
+            rest = after(rest, at.saturating_add(HEAD.len()));
+            self.lanes.open();
+        }
+        if ended_text {
+            self.finish_line(out);
+        }
+        self.lanes.age(out);
+        self.shed(out);
+    }
+
+    /// Hands out a record that is complete.
+    pub(super) fn hand_out(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let Some(mut lane) = self.lanes.completed() else { return };
+        match lane.finish() {
+            Some(snapshot) => self.classifier.sched(snapshot, out),
+            None => out(Entry::Damaged(lane.raw())),
+        }
+    }
+
+    /// The line in `text` has its newline.
+    pub(super) fn finish_line(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let mut line = std::mem::take(&mut self.text);
+        if std::mem::take(&mut self.continues) {
+            out(Entry::Text(Text {
+                bytes: &line,
+                continues: true,
+                continued: false,
+                partial: false,
+            }));
+        } else {
+            self.classifier.line(&line, out);
+        }
+        line.clear();
+        // Keep the memory for the next line, unless it was an unusual one.
+        if line.capacity() <= LINE_LIMIT {
+            self.text = line;
+        }
+    }
+}

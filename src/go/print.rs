@@ -1,0 +1,214 @@
+//! Goroutines as text: the form of the runtime's own dump, so that what reads that reads this;
+//! what the runtime cannot say stands in lines that begin with `# `.
+
+use super::goroutine::{Dump, Goroutine, LockKind, Wait};
+use super::symbol::Frame;
+use std::fmt::Write;
+
+/// What to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    /// Also the runtime's own goroutines and frames.
+    pub system: bool,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub now: u64,
+}
+
+/// Appends one goroutine, with an empty line behind it; nothing if this view hides it.
+pub fn goroutine(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: View) {
+    if goroutine.system && !view.system {
+        return;
+    }
+    header(out, dump, goroutine, view);
+    for wait in goroutine.waits.iter().take(64) {
+        let _ = writeln!(out, "\t# waits for {}", wait_text(dump, *wait, view.now));
+        if let Wait::Lock(_, at) = wait {
+            holders(out, dump, *at);
+        }
+    }
+    if goroutine.thread != 0 {
+        let what = dump.threads.get(&goroutine.thread).map_or("", String::as_str);
+        let _ = writeln!(out, "\t# on thread {}{what}", goroutine.thread);
+    }
+    if goroutine.unstable {
+        out.push_str("\t# (unstable: it kept moving while it was read)\n");
+    }
+    frames(out, dump, goroutine, view);
+    if let Some(stack) = dump.symbols.stack(goroutine.stack)
+        && let Some(reason) = stack.end.reason()
+    {
+        let _ = writeln!(out, "\t# the stack ends here: {reason}");
+    }
+    let created = goroutine.created_by.and_then(|site| dump.symbols.frames(site).first());
+    if let Some(frame) = created
+        && (view.system || !hidden_frame(dump.symbols.function(frame), false, "", true))
+    {
+        let _ = write!(out, "created by {}", dump.symbols.function(frame));
+        if goroutine.parent != 0 {
+            let _ = write!(out, " in goroutine {}", goroutine.parent);
+        }
+        out.push('\n');
+        place(out, dump, frame);
+    }
+    out.push('\n');
+}
+
+fn header(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: View) {
+    let _ = write!(out, "goroutine {} [{}", goroutine.id, dump.state(goroutine));
+    if goroutine.status == super::goroutine::Status::LEAKED {
+        out.push_str(" (leaked)");
+    }
+    if goroutine.scan {
+        out.push_str(" (scan)");
+    }
+    let minutes = dump.minutes(goroutine, view.now);
+    if minutes > 0 {
+        let _ = write!(out, ", {minutes} minutes");
+    }
+    if goroutine.locked {
+        out.push_str(", locked to thread");
+    }
+    out.push_str("]:\n");
+}
+
+fn frames(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: View) {
+    let mut callee = "";
+    let mut shown = 0;
+    for (number, frame) in dump.symbols.stack_frames(goroutine.stack).enumerate() {
+        let name = dump.symbols.function(frame);
+        let hidden = !view.system && hidden_frame(name, frame.wrapper, callee, number == 0);
+        callee = name;
+        if !hidden {
+            shown += 1;
+            line(out, dump, frame);
+        }
+    }
+    if shown == 0 {
+        for frame in dump.symbols.stack_frames(goroutine.stack) {
+            line(out, dump, frame);
+        }
+    }
+}
+
+fn line(out: &mut String, dump: &Dump, frame: &Frame) {
+    out.push_str(function_text(dump.symbols.function(frame)));
+    out.push_str("(...)\n");
+    place(out, dump, frame);
+}
+
+fn place(out: &mut String, dump: &Dump, frame: &Frame) {
+    let _ = write!(out, "\t{}:{}", dump.symbols.texts.get(frame.file), frame.line);
+    match frame.offset {
+        Some(offset) if offset > 0 => {
+            let _ = writeln!(out, " +{offset:#x}");
+        }
+        _ => out.push('\n'),
+    }
+}
+
+fn holders(out: &mut String, dump: &Dump, lock: u64) {
+    for holder in dump.holders.iter().filter(|holder| holder.lock == lock) {
+        let _ = writeln!(out, "\t# possibly held by goroutine {}", holder.goroutine);
+    }
+}
+
+/// The name as the runtime prints it.
+#[must_use]
+pub fn function_text(name: &str) -> &str {
+    if name == "runtime.gopanic" { "panic" } else { name }
+}
+
+/// Whether the user's view hides a frame (runtime/traceback.go, `showfuncinfo`); `callee` is the
+/// function it called.
+#[must_use]
+pub fn hidden_frame(name: &str, wrapper: bool, callee: &str, innermost: bool) -> bool {
+    let raised = ["runtime.gopanic", "runtime.sigpanic", "runtime.panicwrap"];
+    if wrapper && !raised.contains(&callee) {
+        return true;
+    }
+    if name == "runtime.gopanic" && !innermost {
+        return false;
+    }
+    let Some(rest) = name.strip_prefix("runtime.") else { return !name.contains('.') };
+    if ["runFinalizers", "runCleanups"].contains(&rest) {
+        return false;
+    }
+    let (receiver, method) = rest.rsplit_once('.').unwrap_or(("", rest));
+    let receiver =
+        receiver.strip_prefix("(*").and_then(|it| it.strip_suffix(')')).unwrap_or(receiver);
+    let exported = |name: &str| name.starts_with(|first: char| first.is_ascii_uppercase());
+    !(exported(method) && (receiver.is_empty() || exported(receiver)))
+}
+
+/// What one wait is for, as a fragment.
+#[must_use]
+pub fn wait_text(dump: &Dump, wait: Wait, now: u64) -> String {
+    match wait {
+        Wait::Channel(at) => match dump.channels.get(&at) {
+            Some(channel) => format!(
+                "chan {at:#x}, {} of {} buffered{}",
+                channel.length,
+                channel.capacity,
+                if channel.closed { ", closed" } else { "" }
+            ),
+            None => format!("chan {at:#x}"),
+        },
+        Wait::Lock(kind, at) => {
+            let name = kind.name();
+            let Some(lock) = dump.locks.get(&at) else { return format!("{name} {at:#x}") };
+            match kind {
+                LockKind::WaitGroup => format!("{name} {at:#x}, counter {}", lock.high),
+                LockKind::Mutex => format!(
+                    "{name} {at:#x}, {}, {} waiting",
+                    if lock.low & 1 == 1 { "locked" } else { "unlocked" },
+                    lock.low >> 3
+                ),
+                LockKind::Read | LockKind::Write => {
+                    // Go subtracts 2^30 while a writer waits or writes (sync/rwmutex.go).
+                    let writer = lock.readers < 0;
+                    let readers =
+                        if writer { lock.readers.wrapping_add(1 << 30) } else { lock.readers };
+                    let side = if kind == LockKind::Read { "read" } else { "write" };
+                    format!(
+                        "{name} {at:#x} to {side}, {readers} readers{}",
+                        if writer { ", a writer" } else { "" }
+                    )
+                }
+                LockKind::Semaphore => format!("{name} {at:#x}"),
+            }
+        }
+        Wait::Poll { fd, write } => {
+            let what = dump.descriptors.get(&fd).map_or("", String::as_str);
+            let state = if write { "writable" } else { "readable" };
+            format!("descriptor {fd} {what} to become {state}").replace("  ", " ")
+        }
+        Wait::Until(when) => {
+            format!("time, {} ms left", when.saturating_sub(now) / 1_000_000)
+        }
+    }
+}
+
+/// Facts about the whole program, each a line that begins with `# `.
+#[must_use]
+pub fn facts(dump: &Dump) -> String {
+    let mut out = String::new();
+    if dump.calibrated {
+        let version = &dump.version;
+        let _ = writeln!(out, "# {version} is not known; its structures were measured");
+    }
+    if let Some(init) = dump.init.as_ref().filter(|init| !init.is_complete()) {
+        let running = init.running.as_deref().unwrap_or("none");
+        let _ = write!(out, "# init: {} of {} packages done", init.done, init.total);
+        let _ = writeln!(out, "; running {running}; pending {}", init.pending.join(", "));
+    }
+    for ring in &dump.cycles {
+        let names: Vec<String> = ring.iter().map(|id| format!("goroutine {id}")).collect();
+        let _ = writeln!(out, "# probable deadlock: {} wait in a ring", names.join(", "));
+    }
+    for (count, what) in [(dump.unreadable, "unreadable"), (dump.left_out, "left out")] {
+        if count > 0 {
+            let _ = writeln!(out, "# {count} goroutines {what}");
+        }
+    }
+    out
+}

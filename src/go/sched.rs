@@ -1,0 +1,452 @@
+//! The grammar of one `SCHED` line (runtime/proc.go, `schedtrace`), read piece by piece.
+//!
+//! The runtime prints the line as 20 to 276 separate write(2) calls, so another writer can stand
+//! between any two pieces. A `Lane` is one record in progress: it says how much of some bytes
+//! could be its next pieces and takes them. Keys that are not known are read and skipped: later
+//! versions of Go add some.
+
+use super::scan::{after, decimal, first, narrow};
+use super::snapshot::Snapshot;
+
+/// How every record begins; a write of its own.
+pub(crate) const HEAD: &[u8] = b"SCHED ";
+
+/// Longest record kept while it waits for the rest; 4096 Ps need 90 KB.
+const LANE_BYTES: usize = 256 * 1024;
+
+/// A scalar of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Gomaxprocs,
+    Idleprocs,
+    Threads,
+    Spinning,
+    Needspinning,
+    Idlethreads,
+    Runqueue,
+    Gcwaiting,
+    Stopwait,
+    Sysmonwait,
+    Unknown,
+}
+
+/// A list of the line, one figure for each P.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    Local,
+    Ticks,
+    Unknown,
+}
+
+/// What the record needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// The number of milliseconds.
+    Uptime,
+    /// `ms:`
+    Unit,
+    /// ` key=`, a list, or the end of the line.
+    Key,
+    /// The value of a key.
+    Value(Field),
+    /// A figure of a list or its end; `gap` tells whether a blank separates it from the last one.
+    Item { list: List, gap: bool },
+    /// Nothing: the newline was seen.
+    Nothing,
+}
+
+/// The place in the grammar: small and copyable, so that a walk can be tried and thrown away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    need: Need,
+    /// Keys seen so far.
+    keys: u32,
+    /// A list was opened and closed, or the line has the figures that only scheddetail prints.
+    may_end: bool,
+    /// The blank before `[` was seen (up to 1.24 a write of its own).
+    blank: bool,
+}
+
+/// Takes what a walk reads; the empty one only measures.
+trait Sink {
+    fn scalar(&mut self, _field: Field, _value: i64) {}
+    fn item(&mut self, _list: List, _value: u64) {}
+    fn uptime(&mut self, _value: u64) {}
+}
+
+impl Sink for () {}
+
+impl Sink for Snapshot {
+    fn scalar(&mut self, field: Field, value: i64) {
+        let count = u32::try_from(value).unwrap_or(0);
+        match field {
+            Field::Gomaxprocs => self.gomaxprocs = count,
+            Field::Idleprocs => self.idleprocs = count,
+            Field::Threads => self.threads = count,
+            Field::Spinning => self.spinningthreads = count,
+            Field::Needspinning => self.needspinning = Some(count),
+            Field::Idlethreads => self.idlethreads = count,
+            Field::Runqueue => self.runqueue = count,
+            Field::Gcwaiting => self.gcwaiting = Some(value != 0),
+            Field::Stopwait => self.stopwait = Some(value),
+            Field::Sysmonwait | Field::Unknown => {}
+        }
+    }
+
+    fn item(&mut self, list: List, value: u64) {
+        match list {
+            List::Local => self.local.push(narrow(value)),
+            List::Ticks => self.schedticks.push(narrow(value)),
+            List::Unknown => {}
+        }
+    }
+
+    fn uptime(&mut self, value: u64) {
+        self.uptime_ms = value;
+    }
+}
+
+/// The field of a key.
+fn field(key: &[u8]) -> Field {
+    match key {
+        b"gomaxprocs" => Field::Gomaxprocs,
+        b"idleprocs" => Field::Idleprocs,
+        b"threads" => Field::Threads,
+        b"spinningthreads" => Field::Spinning,
+        b"needspinning" => Field::Needspinning,
+        b"idlethreads" => Field::Idlethreads,
+        b"runqueue" => Field::Runqueue,
+        b"gcwaiting" => Field::Gcwaiting,
+        b"stopwait" => Field::Stopwait,
+        b"sysmonwait" => Field::Sysmonwait,
+        _ => Field::Unknown,
+    }
+}
+
+/// A value at the start of `bytes`: a number, or one of the words that 1.21 and later print for
+/// flags and pointers (`false` is 0, `true` 1, `nil` -1 as 1.19 prints it).
+fn value(bytes: &[u8]) -> Option<(i64, usize)> {
+    for (word, value) in [(&b"true"[..], 1), (b"false", 0), (b"nil", -1)] {
+        if bytes.starts_with(word) {
+            return Some((value, word.len()));
+        }
+    }
+    let negative = bytes.first() == Some(&b'-');
+    let (number, taken) = decimal(after(bytes, usize::from(negative)))?;
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    Some(if negative {
+        (number.saturating_neg(), taken.saturating_add(1))
+    } else {
+        (number, taken)
+    })
+}
+
+impl Place {
+    const START: Self = Self { need: Need::Uptime, keys: 0, may_end: false, blank: false };
+
+    /// Walks over `bytes` as far as they can be the next pieces and gives their number. Every
+    /// step ends where the runtime can be interrupted.
+    fn walk(&mut self, bytes: &[u8], sink: &mut impl Sink) -> usize {
+        let mut taken = 0usize;
+        loop {
+            let rest = after(bytes, taken);
+            let step = match self.need {
+                Need::Uptime => self.uptime(rest, sink),
+                Need::Unit => self.unit(rest),
+                Need::Key => self.key(rest),
+                Need::Value(field) => self.value(field, rest, sink),
+                Need::Item { list, gap } => self.list_item(list, gap, rest, sink),
+                Need::Nothing => None,
+            };
+            let Some(step) = step.filter(|step| *step > 0) else { return taken };
+            taken = taken.saturating_add(step);
+        }
+    }
+
+    fn uptime(&mut self, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
+        let (value, taken) = decimal(rest)?;
+        if !matches!(rest.get(taken), None | Some(b'm')) {
+            return None;
+        }
+        sink.uptime(value);
+        self.need = Need::Unit;
+        Some(taken)
+    }
+
+    /// `ms:` is printed together with the first key.
+    fn unit(&mut self, rest: &[u8]) -> Option<usize> {
+        rest.strip_prefix(b"ms: gomaxprocs=")?;
+        self.need = Need::Value(Field::Gomaxprocs);
+        self.keys = 1;
+        Some(15)
+    }
+
+    fn key(&mut self, rest: &[u8]) -> Option<usize> {
+        match (rest.first()?, rest.get(1)) {
+            (b'\n', _) if self.may_end => {
+                self.need = Need::Nothing;
+                Some(1)
+            }
+            (b'[', _) if self.blank || rest.len() > 1 => Some(self.open(1)),
+            (b'[', None) => Some(self.open(1)),
+            (b' ', Some(b'[')) => Some(self.open(2)),
+            (b' ', None) if !self.blank && !self.may_end => {
+                self.blank = true;
+                Some(1)
+            }
+            (b' ', Some(_)) if !self.blank => self.word(rest),
+            _ => None,
+        }
+    }
+
+    /// ` key=`, or ` key=[` which opens a list.
+    fn word(&mut self, rest: &[u8]) -> Option<usize> {
+        let name = after(rest, 1);
+        let length = name.iter().take(32).take_while(|b| b.is_ascii_lowercase()).count();
+        if length == 0 || name.get(length) != Some(&b'=') {
+            return None;
+        }
+        let key = first(name, length);
+        self.keys = self.keys.saturating_add(1);
+        self.may_end |= key == b"gcwaiting";
+        let taken = length.saturating_add(2);
+        if rest.get(taken) == Some(&b'[') {
+            let list = if key == b"schedticks" { List::Ticks } else { List::Unknown };
+            self.need = Need::Item { list, gap: true };
+            return Some(taken.saturating_add(1));
+        }
+        self.need = Need::Value(field(key));
+        Some(taken)
+    }
+
+    fn open(&mut self, taken: usize) -> usize {
+        self.need = Need::Item { list: List::Local, gap: true };
+        self.blank = false;
+        taken
+    }
+
+    fn value(&mut self, field: Field, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
+        let (value, taken) = value(rest)?;
+        if rest.get(taken) == Some(&b'.') {
+            return None;
+        }
+        sink.scalar(field, value);
+        self.need = Need::Key;
+        Some(taken)
+    }
+
+    fn list_item(
+        &mut self,
+        list: List,
+        gap: bool,
+        rest: &[u8],
+        sink: &mut impl Sink,
+    ) -> Option<usize> {
+        match rest.first()? {
+            b' ' if !matches!(rest.get(1), None | Some(b' ' | b']' | b'0'..=b'9')) => None,
+            b' ' => {
+                self.need = Need::Item { list, gap: true };
+                Some(1)
+            }
+            b']' => {
+                self.need = Need::Key;
+                self.may_end = true;
+                Some(1)
+            }
+            b'0'..=b'9' if gap => {
+                let (value, taken) = decimal(rest)?;
+                if rest.get(taken) == Some(&b'.') {
+                    return None;
+                }
+                sink.item(list, value);
+                self.need = Need::Item { list, gap: false };
+                Some(taken)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One record in progress.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    place: Place,
+    snapshot: Snapshot,
+    /// What was taken, for the case that the record never ends.
+    raw: Vec<u8>,
+    /// A piece could have belonged to another record as well.
+    pub(crate) doubtful: bool,
+    /// Lines of others seen since the last piece.
+    pub(crate) waited: u32,
+}
+
+impl Lane {
+    /// A record of which only `SCHED ` is known.
+    pub(crate) fn new() -> Self {
+        Self {
+            place: Place::START,
+            snapshot: Snapshot::default(),
+            raw: HEAD.to_vec(),
+            doubtful: false,
+            waited: 0,
+        }
+    }
+
+    /// How many of these bytes could be the next pieces, and how many keys are among them.
+    pub(crate) fn measure(&self, bytes: &[u8]) -> (usize, u32) {
+        let mut place = self.place;
+        (place.walk(bytes, &mut ()), place.keys.saturating_sub(self.place.keys))
+    }
+
+    /// Takes what `measure` measured.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.place.walk(bytes, &mut self.snapshot);
+        if self.raw.len().saturating_add(taken) <= LANE_BYTES {
+            self.raw.extend_from_slice(first(bytes, taken));
+        }
+        self.waited = 0;
+        taken
+    }
+
+    /// Keys read so far: how sure it is that this is a record at all.
+    pub(crate) fn keys(&self) -> u32 {
+        self.place.keys
+    }
+
+    /// Whether the newline was seen.
+    pub(crate) fn complete(&self) -> bool {
+        self.place.need == Need::Nothing
+    }
+
+    /// The record's bytes as far as they came, without the newline.
+    pub(crate) fn raw(&self) -> &[u8] {
+        self.raw.strip_suffix(b"\n").unwrap_or(&self.raw)
+    }
+
+    /// The snapshot, if the record is whole and its parts agree.
+    pub(crate) fn finish(&mut self) -> Option<Snapshot> {
+        (self.complete() && !self.doubtful && consistent(&self.snapshot))
+            .then(|| std::mem::take(&mut self.snapshot))
+    }
+}
+
+/// Whether the lists have one figure for each P, as the runtime prints them.
+fn consistent(snapshot: &Snapshot) -> bool {
+    let procs = usize::try_from(snapshot.gomaxprocs).unwrap_or(usize::MAX);
+    let fits = |list: &[u32]| list.is_empty() || list.len() == procs;
+    fits(&snapshot.local)
+        && fits(&snapshot.schedticks)
+        && (snapshot.gcwaiting.is_some() || !snapshot.local.is_empty())
+        && snapshot.idleprocs <= snapshot.gomaxprocs
+}
+
+/// Reads a whole `SCHED` line (without its newline) that nobody interrupted.
+///
+/// ```text
+/// SCHED 208ms: gomaxprocs=2 idleprocs=2 threads=4 … runqueue=0 [ 0 0 ] schedticks=[ 2 3 ]
+/// ```
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Snapshot> {
+    let body = line.strip_prefix(HEAD)?;
+    let mut snapshot = Snapshot::default();
+    let mut place = Place::START;
+    let taken = place.walk(body, &mut snapshot);
+    let whole = taken == body.len() && place.need == Need::Key && place.may_end;
+    (whole && consistent(&snapshot)).then_some(snapshot)
+}
+
+/// Whether `SCHED ` and what follows it can be a record that starts here: the number, the unit
+/// and the first key, which the runtime prints in one go.
+pub(crate) fn starts(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(HEAD).is_some_and(|body| {
+        let mut place = Place::START;
+        place.walk(body, &mut ());
+        place.keys >= 1
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_of_the_line_is_read() {
+        let line = b"SCHED 208ms: gomaxprocs=2 idleprocs=1 threads=4 spinningthreads=0 \
+            idlethreads=2 runqueue=5 [3 4]";
+        let old = parse(line).unwrap();
+        assert_eq!((old.uptime_ms, old.gomaxprocs, old.idleprocs, old.threads), (208, 2, 1, 4));
+        assert_eq!((old.needspinning, old.runqueue, &old.local[..]), (None, 5, &[3, 4][..]));
+
+        let line = b"SCHED 9ms: gomaxprocs=2 idleprocs=2 threads=4 spinningthreads=0 \
+            needspinning=1 idlethreads=2 runqueue=0 [ 0 7 ] schedticks=[ 2 4294967295 ]";
+        let new = parse(line).unwrap();
+        assert_eq!(new.schedticks, [2, u32::MAX]);
+        assert_eq!((new.needspinning, &new.local[..]), (Some(1), &[0, 7][..]));
+    }
+
+    #[test]
+    fn flags_are_read_as_numbers_and_as_words() {
+        for tail in [
+            "gcwaiting=1 nmidlelocked=0 stopwait=1 sysmonwait=0",
+            "gcwaiting=true \
+            nmidlelocked=-1 stopwait=1 sysmonwait=false",
+        ] {
+            let line = format!(
+                "SCHED 4ms: gomaxprocs=1 idleprocs=0 threads=2 spinningthreads=0 idlethreads=0 \
+                 runqueue=0 {tail}"
+            );
+            let snapshot = parse(line.as_bytes()).unwrap();
+            assert_eq!((snapshot.gcwaiting, snapshot.stopwait), (Some(true), Some(1)));
+        }
+    }
+
+    #[test]
+    fn keys_to_come_are_skipped() {
+        let line = b"SCHED 4ms: gomaxprocs=1 idleprocs=0 newkey=7 threads=2 runqueue=1 [ 3 ] \
+            schedticks=[ 4 ] newlist=[ 5 ]";
+        assert_eq!(parse(line).map(|s| (s.threads, s.runqueue, s.local)), Some((2, 1, vec![3])));
+    }
+
+    #[test]
+    fn text_that_only_begins_like_a_record_is_none() {
+        for line in [
+            &b"SCHED "[..],
+            b"SCHED 0ms: not a real line",
+            b"SCHED 12ms: gomaxprocs=abc this is not from the runtime",
+            b"SCHED 1ms: gomaxprocs=2 idleprocs=2 threads=4 runqueue=0 [ 0 ] schedticks=[ 1 2 ]",
+            b"SCHED 1ms: gomaxprocs=2 idleprocs=2 threads=4 runqueue=0",
+        ] {
+            assert_eq!(parse(line), None, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn a_record_is_put_together_from_single_writes() {
+        let mut lane = Lane::new();
+        for piece in [
+            "7",
+            "ms: gomaxprocs=",
+            "2",
+            " idleprocs=",
+            "2",
+            " threads=",
+            "4",
+            " spinningthreads=",
+            "0",
+            " idlethreads=",
+            "2",
+            " runqueue=",
+            "0",
+            " ",
+            "[",
+            "0",
+            " ",
+            "1",
+            "]\n",
+        ] {
+            assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
+            lane.take(piece.as_bytes());
+        }
+        assert_eq!(lane.finish().map(|s| s.local), Some(vec![0, 1]));
+    }
+}

@@ -1,0 +1,180 @@
+//! All goroutines in a few lines: what the evidence of a hang carries and a verdict judges.
+
+use super::goroutine::{Dump, Goroutine, LockKind, Status, Wait};
+use super::inittask::Progress;
+use super::print::{hidden_frame, wait_text};
+use super::unwind::End;
+use std::collections::HashMap;
+
+/// Groups kept; goroutines of others are only counted.
+const GROUPS: usize = 50;
+/// Frames kept per group.
+const FRAMES: usize = 32;
+/// Numbers kept per group.
+const IDS: usize = 8;
+
+/// One frame, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameText {
+    /// Function as the runtime prints it.
+    pub function: String,
+    /// `file:line`.
+    pub place: String,
+}
+
+/// Goroutines of equal state and stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// State or wait reason.
+    pub state: String,
+    /// User frames, innermost first; all frames if there are no user frames.
+    pub frames: Vec<FrameText>,
+    /// The `go` statement that started them.
+    pub created_by: Option<FrameText>,
+    /// How many there are.
+    pub count: usize,
+    /// The first numbers.
+    pub ids: Vec<u64>,
+    /// Longest known wait, whole minutes.
+    pub minutes: u64,
+    /// What the first of them waits for.
+    pub waits_for: Vec<String>,
+    /// The runtime's own goroutines.
+    pub system: bool,
+}
+
+/// All goroutines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Go version as the program states it.
+    pub version: String,
+    /// Goroutines read.
+    pub total: usize,
+    /// Goroutines of the user among them.
+    pub users: usize,
+    /// Groups: the main goroutine's first, then by size; user groups before system groups.
+    pub groups: Vec<Group>,
+    /// Goroutines in groups that were left out.
+    pub left_out: usize,
+    /// The main goroutine's group, if it lives.
+    pub main: Option<usize>,
+    /// Package initialisation.
+    pub init: Option<Progress>,
+    /// A user goroutine is runnable.
+    pub runnable: bool,
+    /// A user goroutine is on a CPU.
+    pub running: bool,
+    /// A user goroutine is in a system call or in C.
+    pub in_syscall: bool,
+    /// A user goroutine waits for a descriptor.
+    pub io_wait: bool,
+    /// A user goroutine sleeps, so time will wake it.
+    pub timer: bool,
+    /// A user goroutine is in C.
+    pub in_cgo: bool,
+    /// Rings of goroutines that probably wait for one another.
+    pub lock_cycles: Vec<Vec<u64>>,
+    /// A user goroutine waits for a mutex.
+    pub lock_wait: bool,
+    /// Stacks that ended early or moved while they were read.
+    pub doubtful: usize,
+}
+
+impl Summary {
+    /// Groups the goroutines of `dump`; `now` is CLOCK_MONOTONIC in nanoseconds.
+    #[must_use]
+    pub fn of(dump: &Dump, now: u64) -> Self {
+        let mut groups: Vec<(&Goroutine, Vec<&Goroutine>)> = Vec::new();
+        let mut numbers: HashMap<(u32, Status, u8, bool), usize> = HashMap::new();
+        let mut summary = Self {
+            version: dump.version.clone(),
+            total: dump.goroutines.len(),
+            init: dump.init.clone(),
+            lock_cycles: dump.cycles.clone(),
+            ..Self::default()
+        };
+        for goroutine in &dump.goroutines {
+            summary.count(dump, goroutine);
+            let first = goroutine.id == 1;
+            let key = (goroutine.stack, goroutine.status, goroutine.reason, first);
+            let number = *numbers.entry(key).or_insert_with(|| {
+                groups.push((goroutine, Vec::new()));
+                groups.len() - 1
+            });
+            if let Some((_, members)) = groups.get_mut(number) {
+                members.push(goroutine);
+            }
+        }
+        groups.sort_by_key(|(first, members)| {
+            (first.id != 1, first.system, std::cmp::Reverse(members.len()), first.id)
+        });
+        summary.main = groups.first().filter(|(first, _)| first.id == 1).map(|_| 0);
+        let rest = groups.get(GROUPS..).unwrap_or(&[]);
+        summary.left_out = rest.iter().map(|(_, members)| members.len()).sum();
+        summary.groups = groups
+            .iter()
+            .take(GROUPS)
+            .map(|(first, members)| group(dump, first, members, now))
+            .collect();
+        summary
+    }
+
+    fn count(&mut self, dump: &Dump, goroutine: &Goroutine) {
+        let stack = dump.symbols.stack(goroutine.stack);
+        let cut = stack.is_some_and(|stack| stack.end != End::Complete);
+        if goroutine.unstable || cut {
+            self.doubtful += 1;
+        }
+        if goroutine.system {
+            return;
+        }
+        self.users += 1;
+        match goroutine.status {
+            Status::RUNNABLE => self.runnable = true,
+            Status::RUNNING => self.running = true,
+            Status::SYSCALL => {
+                self.in_syscall = true;
+                let mut frames = dump.symbols.stack_frames(goroutine.stack).take(3);
+                let cgo = |frame| dump.symbols.function(frame) == "runtime.cgocall";
+                self.in_cgo |= frames.any(cgo);
+            }
+            _ => {}
+        }
+        self.timer |= dump.state(goroutine) == "sleep";
+        self.io_wait |= dump.state(goroutine) == "IO wait";
+        let mutex =
+            |wait: &Wait| matches!(wait, Wait::Lock(kind, _) if *kind != LockKind::WaitGroup);
+        self.lock_wait |= goroutine.waits.iter().any(mutex);
+    }
+}
+
+fn group(dump: &Dump, first: &Goroutine, members: &[&Goroutine], now: u64) -> Group {
+    let text = |frame: &super::symbol::Frame| FrameText {
+        function: super::print::function_text(dump.symbols.function(frame)).to_owned(),
+        place: format!("{}:{}", dump.symbols.texts.get(frame.file), frame.line),
+    };
+    let mut callee = "";
+    let mut frames = Vec::new();
+    for (number, frame) in dump.symbols.stack_frames(first.stack).enumerate() {
+        if !hidden_frame(dump.symbols.function(frame), frame.wrapper, callee, number == 0)
+            && frames.len() < FRAMES
+        {
+            frames.push(text(frame));
+        }
+        callee = dump.symbols.function(frame);
+    }
+    if frames.is_empty() {
+        frames = dump.symbols.stack_frames(first.stack).take(FRAMES).map(text).collect();
+    }
+    let created = first.created_by.and_then(|site| dump.symbols.frames(site).first());
+    Group {
+        state: dump.state(first).to_owned(),
+        frames,
+        created_by: created.map(text),
+        count: members.len(),
+        ids: members.iter().take(IDS).map(|goroutine| goroutine.id).collect(),
+        minutes: members.iter().map(|it| dump.minutes(it, now)).max().unwrap_or(0),
+        waits_for: first.waits.iter().take(IDS).map(|wait| wait_text(dump, *wait, now)).collect(),
+        system: first.system,
+    }
+}

@@ -1,0 +1,233 @@
+//! The lines of a traceback (runtime/traceback.go), each read alone: headers, functions, places.
+
+use super::scan::{after, decimal, first, split};
+
+/// A `goroutine N [state]:` line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header<'a> {
+    /// The goroutine's number.
+    pub(crate) id: u64,
+    /// The wait reason or status: `chan receive (nil chan)`.
+    pub(crate) state: &'a [u8],
+    /// For how long it has waited, in whole minutes; 0 when none is printed.
+    pub(crate) minutes: u64,
+    /// It may run on its own thread only.
+    pub(crate) locked: bool,
+    /// Profiler labels as printed, with their braces (1.26 and later).
+    pub(crate) labels: Option<&'a [u8]>,
+}
+
+/// Reads a header in any form of 1.19 to 1.27:
+///
+/// ```text
+/// goroutine 1 gp=0xc000002380 m=nil [chan receive, 1 minutes, locked to thread]:
+/// goroutine 7 [select (no cases) labels:{"k": "v"}]:
+/// goroutine 7 [chan receive] {job: "import ]: users", shard: 7}:
+/// ```
+pub(crate) fn header(line: &[u8]) -> Option<Header<'_>> {
+    let rest = line.strip_prefix(b"goroutine ")?;
+    let (id, taken) = decimal(rest)?;
+    let rest = after(rest, taken).strip_suffix(b":")?;
+    let rest = after(rest, rest.iter().position(|b| *b == b'[')?);
+    // Between the number and the bracket stand only `gp=`, `m=` and `mp=`.
+    let before = line.len().checked_sub(rest.len())?;
+    if line.get(..before)?.last() != Some(&b' ') || before > 96 {
+        return None;
+    }
+    let (inside, labels) = inside(after(rest, 1))?;
+    let mut remarks = inside.split(|b| *b == b',');
+    let state = remarks.next().filter(|state| !state.is_empty())?;
+    let state = state.strip_suffix(b" (scan)").unwrap_or(state);
+    let mut found = Header { id, state, minutes: 0, locked: false, labels };
+    for remark in remarks {
+        note(&mut found, remark.strip_prefix(b" ").unwrap_or(remark));
+    }
+    Some(found)
+}
+
+/// Splits what follows the opening bracket into the words inside and the labels, which may hold
+/// any text, brackets and colons too.
+fn inside(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    if let Some((words, _)) = split(rest, b" labels:{") {
+        let labels = after(rest, words.len().saturating_add(8)).strip_suffix(b"]")?;
+        return Some((words, Some(labels)));
+    }
+    if let Some((words, _)) = split(rest, b"] {") {
+        return Some((words, Some(after(rest, words.len().saturating_add(2)))));
+    }
+    Some((rest.strip_suffix(b"]")?, None))
+}
+
+/// One remark behind the state: `3 minutes`, `locked to thread`, `synctest bubble 4`.
+fn note<'a>(header: &mut Header<'a>, remark: &'a [u8]) {
+    if remark == b"locked to thread" {
+        header.locked = true;
+    } else if let Some((minutes, taken)) = decimal(remark)
+        && after(remark, taken).starts_with(b" minute")
+    {
+        header.minutes = minutes;
+    }
+}
+
+/// A line inside a goroutine's stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// `main.(*pool).get(0xc000012345, …)`: the function without its arguments.
+    Function(&'a [u8]),
+    /// `created by main.main in goroutine 1`: the function.
+    CreatedBy(&'a [u8]),
+    /// `	/src/pool.go:88 +0x1d`: file and line.
+    Place(&'a [u8]),
+    /// `...56 frames elided...`, in any version's words.
+    Elided,
+    /// `[originating from goroutine 1]:` opens an ancestor's stack.
+    Ancestor,
+    /// A remark of the runtime that is no frame.
+    Remark,
+    /// Nothing of the kind.
+    Other,
+}
+
+/// Reads one line of a stack.
+pub(crate) fn line(line: &[u8]) -> Line<'_> {
+    match line.first() {
+        Some(b'\t') => place(after(line, 1)),
+        Some(b'.') if line.starts_with(b"...") && line.ends_with(b"elided...") => Line::Elided,
+        Some(b'[') if line.starts_with(b"[originating from goroutine ") => Line::Ancestor,
+        Some(b'c') if line.starts_with(b"created by ") => {
+            let function = after(line, 11);
+            Line::CreatedBy(split(function, b" in goroutine ").map_or(function, |(name, _)| name))
+        }
+        Some(_) if line.last() == Some(&b')') => match memchr::memrchr(b'(', line) {
+            Some(at) if at > 0 && named(first(line, at)) => Line::Function(first(line, at)),
+            Some(_) | None => Line::Other,
+        },
+        Some(_) | None => Line::Other,
+    }
+}
+
+/// Whether it can be the name of a function: blanks only inside type parameters.
+fn named(name: &[u8]) -> bool {
+    match memchr::memchr(b' ', name) {
+        None => name.contains(&b'.') || name.iter().all(u8::is_ascii_alphanumeric),
+        Some(blank) => memchr::memchr(b'[', name).is_some_and(|bracket| bracket < blank),
+    }
+}
+
+/// `file:line`, then perhaps ` +0x1d fp=0x… sp=0x… pc=0x…`, which has no colon.
+fn place(text: &[u8]) -> Line<'_> {
+    let Some(colon) = memchr::memrchr(b':', text) else {
+        return if text.starts_with(b"goroutine running on other thread") {
+            Line::Remark
+        } else {
+            Line::Other
+        };
+    };
+    let Some((_, digits)) = decimal(after(text, colon.saturating_add(1))) else {
+        return Line::Other;
+    };
+    let end = colon.saturating_add(1).saturating_add(digits);
+    if matches!(text.get(end), None | Some(b' ')) {
+        Line::Place(first(text, end))
+    } else {
+        Line::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, id: u64, state: &str, minutes: u64, locked: bool, labels: Option<&str>) {
+        let expected = Header {
+            id,
+            state: state.as_bytes(),
+            minutes,
+            locked,
+            labels: labels.map(str::as_bytes),
+        };
+        assert_eq!(header(line.as_bytes()), Some(expected), "{line}");
+    }
+
+    #[test]
+    fn headers_of_all_versions_are_read() {
+        check("goroutine 1 [running]:", 1, "running", 0, false, None);
+        check(
+            "goroutine 1 gp=0xc000002380 m=0 mp=0x5a5b20 [chan receive, 3 minutes, locked to thread]:",
+            1,
+            "chan receive",
+            3,
+            true,
+            None,
+        );
+        check("goroutine 9 [select (no cases)]:", 9, "select (no cases)", 0, false, None);
+        check("goroutine 9 [sleep (scan), 1 minutes]:", 9, "sleep", 1, false, None);
+        check(
+            "goroutine 7 [chan receive (durable), synctest bubble 4]:",
+            7,
+            "chan receive (durable)",
+            0,
+            false,
+            None,
+        );
+        check("goroutine 0 gp=0x1 m=0 mp=0x2 [idle]:", 0, "idle", 0, false, None);
+    }
+
+    #[test]
+    fn labels_are_read_inside_and_behind_the_brackets() {
+        check(
+            "goroutine 7 [chan receive labels:{\"k\": \"v]:\"}]:",
+            7,
+            "chan receive",
+            0,
+            false,
+            Some("{\"k\": \"v]:\"}"),
+        );
+        check(
+            "goroutine 7 gp=0x1 m=nil [chan receive, 2 minutes] {job: \"a ]: b\", shard: 7}:",
+            7,
+            "chan receive",
+            2,
+            false,
+            Some("{job: \"a ]: b\", shard: 7}"),
+        );
+    }
+
+    #[test]
+    fn what_only_begins_like_a_header_is_none() {
+        for line in [
+            "goroutine",
+            "goroutine x [y]:",
+            "goroutine 1 [running]",
+            "goroutine 1 []:",
+            "goroutine 1: done",
+            "goroutine 5[x]:",
+        ] {
+            assert_eq!(header(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_stack_are_told_apart() {
+        let cases: [(&str, Line<'_>); 9] = [
+            ("main.(*pool).get(0xc0, {0x1, 0x2})", Line::Function(b"main.(*pool).get")),
+            (
+                "main.Map[go.shape.int, string](...)",
+                Line::Function(b"main.Map[go.shape.int, string]"),
+            ),
+            ("runtime.goexit({})", Line::Function(b"runtime.goexit")),
+            ("created by main.main in goroutine 1", Line::CreatedBy(b"main.main")),
+            ("created by net/http.(*Server).Serve", Line::CreatedBy(b"net/http.(*Server).Serve")),
+            (
+                "\t/src/a b/pool.go:88 +0x1d fp=0x1 sp=0x2 pc=0x3",
+                Line::Place(b"/src/a b/pool.go:88"),
+            ),
+            ("...56 frames elided...", Line::Elided),
+            ("\tgoroutine running on other thread; stack unavailable", Line::Remark),
+            ("that was printed (by the program)", Line::Other),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(line(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

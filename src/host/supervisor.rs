@@ -1,0 +1,245 @@
+//! The loop: owns the descriptors, feeds the session, performs its actions.
+//!
+//! From the first turn on there is no early return and no exit but [`Action::Finish`]. The loop
+//! never writes to descriptors 1 or 2 and never waits for anything but poll.
+
+use super::sink::Sink;
+use super::termination::Message;
+use crate::exit::Code;
+use crate::policy::backlog::{Class, SinkReport};
+use crate::policy::event::{Action, Event, Identity, Reaped};
+use crate::policy::session::Session;
+use crate::sys::fd::{self, Framing};
+use crate::sys::signals::{SignalFd, send, suspend_self};
+use crate::sys::wait::{Change, Next, next, peek};
+use crate::sys::{clock, poll};
+use crate::units::{Now, Pid, Signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// What the loop was given when the program was started.
+#[derive(Debug)]
+pub struct Supervisor {
+    /// Delivers every signal.
+    pub signals: SignalFd,
+    /// The program.
+    pub child: Pid,
+    /// Our end of its stderr, non-blocking, if it is a pipe of ours.
+    pub stderr: Option<OwnedFd>,
+    /// How reads of it relate to the program's writes.
+    pub framing: Framing,
+    /// The log.
+    pub sink: Sink,
+    /// Copy of the raw stream.
+    pub raw: Option<Sink>,
+    /// Terminal whose foreground the program was given.
+    pub terminal: Option<BorrowedFd<'static>>,
+    /// Whether names of orphans are wanted.
+    pub name_orphans: bool,
+    /// The termination message.
+    pub message: Message,
+    /// Tells the number of OOM kills in our cgroup since the start.
+    pub oom_kills: super::oom::OomWatch,
+}
+
+/// Bytes read from the program in one turn at most, so that signals are never starved.
+const TURN_BYTES: usize = 64 << 10;
+/// Waking up later than this after the deadline means that we ourselves did not run.
+const SLACK: Duration = Duration::from_millis(500);
+/// How long the log's reader may take for the last records.
+const FLUSH: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Runs until the session finishes; gives goinit's exit code.
+    pub fn run(mut self, session: &mut Session) -> Code {
+        let mut buffer = vec![0u8; TURN_BYTES];
+        let mut report = SinkReport::default();
+        // The program may have ended before the loop began.
+        let mut reap = true;
+        let mut code = None;
+        while code.is_none() {
+            let before = clock::now();
+            let deadline = session.deadline();
+            let deadline = if reap { Some(before.mono) } else { deadline };
+            let stderr = self.stderr.as_ref().filter(|_| session.wants_stderr());
+            let wanted = [Some(self.signals.as_fd()), stderr.map(AsFd::as_fd), self.sink.waker()];
+            let [signals, stderr, sink] = poll::readable(wanted, deadline, before);
+            let now = clock::now();
+            if let Some(gap) = deadline.map(|at| now.mono.since(at)).filter(|gap| *gap > SLACK) {
+                self.feed(session, now, &Event::Gap(gap), &mut code);
+            }
+            if signals {
+                reap |= self.take_signals(session, now, &mut code);
+            }
+            if std::mem::take(&mut reap) {
+                self.reap(session, now, &mut code);
+            }
+            if stderr {
+                self.read_stderr(session, now, &mut buffer, &mut code);
+            }
+            if sink {
+                self.sink.heard();
+            }
+            self.hand_on(session);
+            let current = self.sink.report();
+            if current != report {
+                report = current;
+                self.feed(session, now, &Event::Sink(report), &mut code);
+            }
+            self.feed(session, now, &Event::Tick, &mut code);
+            self.hand_on(session);
+        }
+        self.flush();
+        if let Some(terminal) = self.terminal {
+            fd::set_foreground(terminal, fd::own_group());
+        }
+        code.unwrap_or(Code::FAILED)
+    }
+
+    /// One event into the session, its actions performed.
+    fn feed(
+        &mut self,
+        session: &mut Session,
+        now: Now,
+        event: &Event<'_>,
+        code: &mut Option<Code>,
+    ) {
+        for action in session.step(now, event) {
+            match action {
+                Action::Send(target, signal) => {
+                    // Nobody there: the program ended meanwhile and will be reaped next.
+                    let _ = send(target, signal);
+                }
+                Action::Suspend => self.suspend(),
+                Action::Resume => {
+                    if let Some(terminal) = self.terminal {
+                        fd::set_foreground(terminal, self.child.0);
+                    }
+                }
+                Action::LeaveMessage(text) => self.message.leave(&text),
+                Action::Finish(end) => *code = code.or(Some(end)),
+            }
+        }
+    }
+
+    /// Stops ourselves like a shell job; the terminal goes back to whoever had it, and is handed
+    /// to the program again when we are continued.
+    fn suspend(&self) {
+        if let Some(terminal) = self.terminal {
+            fd::set_foreground(terminal, fd::own_group());
+        }
+        suspend_self();
+        if let Some(terminal) = self.terminal
+            && fd::foreground(terminal) == Some(fd::own_group())
+        {
+            fd::set_foreground(terminal, self.child.0);
+        }
+    }
+
+    /// Takes every pending signal; says whether there is somebody to reap.
+    fn take_signals(&mut self, session: &mut Session, now: Now, code: &mut Option<Code>) -> bool {
+        let mut reap = false;
+        while let Some(received) = self.signals.next() {
+            if received.signal == Signal::CHLD {
+                reap = true;
+            } else {
+                self.feed(session, now, &Event::Signal(received), code);
+            }
+        }
+        reap
+    }
+
+    /// Reaps until nobody is left who has changed: signals coalesce.
+    fn reap(&mut self, session: &mut Session, now: Now, code: &mut Option<Code>) {
+        loop {
+            let identity = self.name_orphans.then(peek).flatten().and_then(identity);
+            let event = match next() {
+                Next::Changed(pid, Change::Ended(ending)) => {
+                    let oom_kills = (pid == self.child).then(|| self.oom_kills.since_start());
+                    Event::Reaped(Reaped { pid, ending, identity, oom_kills: oom_kills.flatten() })
+                }
+                Next::Changed(pid, Change::Stopped(signal)) => Event::Stopped(pid, signal),
+                Next::Changed(pid, Change::Continued) => Event::Continued(pid),
+                Next::Nobody => return,
+                Next::Childless => {
+                    self.feed(session, now, &Event::Childless, code);
+                    return;
+                }
+            };
+            self.feed(session, now, &event, code);
+        }
+    }
+
+    /// Reads what the program wrote, up to a turn's worth.
+    fn read_stderr(
+        &mut self,
+        session: &mut Session,
+        now: Now,
+        buffer: &mut [u8],
+        code: &mut Option<Code>,
+    ) {
+        let mut total = 0;
+        while total < TURN_BYTES {
+            let Some(stderr) = &self.stderr else { return };
+            match fd::read(stderr.as_fd(), buffer) {
+                Ok(0) => {
+                    self.stderr = None;
+                    self.feed(session, now, &Event::StderrClosed, code);
+                    return;
+                }
+                Ok(length) => {
+                    total += length;
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    if let Some(raw) = &self.raw {
+                        raw.push(std::iter::once((Class::Line, bytes)));
+                    }
+                    self.feed(session, now, &Event::Stderr(bytes), code);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.feed(session, now, &Event::Quiet, code);
+                    return;
+                }
+                Err(_) => {
+                    self.stderr = None;
+                    self.feed(session, now, &Event::StderrClosed, code);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Hands the session's records to the log.
+    fn hand_on(&self, session: &mut Session) {
+        let outbox = session.outbox();
+        if !outbox.is_empty() {
+            self.sink.push(outbox.records());
+            outbox.clear();
+        }
+    }
+
+    /// Waits until the log is written, but not for ever for a reader that does not read.
+    fn flush(&self) {
+        let start = clock::now();
+        let until = start.mono.after(FLUSH);
+        for sink in std::iter::once(&self.sink).chain(self.raw.as_ref()) {
+            loop {
+                if sink.report().flushed {
+                    break;
+                }
+                let now = clock::now();
+                if now.mono >= until {
+                    break;
+                }
+                let [_] = poll::readable([sink.waker()], Some(until), now);
+                sink.heard();
+            }
+        }
+    }
+}
+
+/// Name and parent of a zombie, as long as it is one.
+fn identity(pid: Pid) -> Option<Identity> {
+    let process = procfs::process::Process::new(pid.0).ok()?;
+    let stat = process.stat().ok()?;
+    Some(Identity { name: stat.comm, parent: Pid(stat.ppid) })
+}

@@ -1,0 +1,221 @@
+//! `/proc/PID/mountinfo` (proc_pid_mountinfo(5)): which file system is mounted where, and whether
+//! another mount hides it.
+//!
+//! Lines that cannot be understood are skipped: WSL2 prints unescaped blanks, and one odd line
+//! must not hide the cgroup mount behind it. procfs's parser fails as a whole there.
+
+use std::borrow::Cow;
+
+/// One line of mountinfo. Root and mount point are decoded (`\040` is a blank), the rest is raw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount<'a> {
+    /// Number of this mount.
+    pub id: u32,
+    /// Number of the mount it sits on.
+    pub parent: u32,
+    /// The directory of the file system that is visible at the mount point. In another cgroup
+    /// namespace than the one mounted from, it can begin with `/..`.
+    pub root: Cow<'a, [u8]>,
+    /// Where it is mounted, as seen from the process's root directory.
+    pub point: Cow<'a, [u8]>,
+    /// Options of this mount: `rw,nosuid,noexec`.
+    pub options: &'a [u8],
+    /// File system type: `cgroup2`, `ext4`.
+    pub fstype: &'a [u8],
+    /// Options of the file system; for cgroup v1 the controllers are among them.
+    pub super_options: &'a [u8],
+}
+
+impl<'a> Mount<'a> {
+    /// One line, or nothing if it is not one.
+    #[must_use]
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|b| *b == b' ');
+        let id = number(fields.next()?)?;
+        let parent = number(fields.next()?)?;
+        fields.next()?;
+        let root = unescape(fields.next()?);
+        let point = unescape(fields.next()?);
+        let options = fields.next()?;
+        // Optional fields (`shared:1`) end at a lone hyphen.
+        fields.by_ref().find(|field| *field == b"-")?;
+        let fstype = fields.next()?;
+        fields.next()?;
+        let super_options = fields.next().unwrap_or_default();
+        let absolute = root.first() == Some(&b'/') && point.first() == Some(&b'/');
+        absolute.then_some(Self { id, parent, root, point, options, fstype, super_options })
+    }
+
+    /// Whether this is a cgroup v1 hierarchy with this controller, compared as a whole word:
+    /// `cpuset` is not `cpu`, and neither is a hierarchy *named* `cpu` (`name=cpu`).
+    #[must_use]
+    pub fn is_v1_of(&self, controller: &str) -> bool {
+        self.fstype == b"cgroup" && has_word(self.super_options, controller)
+    }
+
+    /// Whether this is the unified hierarchy.
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        self.fstype == b"cgroup2"
+    }
+
+    /// Whether programs on this mount cannot be executed.
+    #[must_use]
+    pub fn is_noexec(&self) -> bool {
+        has_word(self.options, "noexec")
+    }
+}
+
+/// Every line that can be understood, in order.
+pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    text.split(|b| *b == b'\n').filter_map(Mount::parse)
+}
+
+/// How many mounts up a mount's ancestors are followed; Linux nests a handful.
+const ANCESTORS_MAX: usize = 64;
+
+/// Whether something is mounted over this mount, so that its mount point shows other files.
+///
+/// A mount is hidden when another one sits on it, or on one of its ancestors, at or above the
+/// place where the chain to this mount continues. The kernel never lets a path be mounted on
+/// through a covering mount, so whatever lies below one is older and hidden.
+#[must_use]
+pub fn is_covered(text: &[u8], mount: &Mount<'_>) -> bool {
+    let mut link = mount.clone();
+    // On the mount itself only its very mount point hides it; on an ancestor every point that
+    // the path to the next link runs through.
+    if mounts(text)
+        .any(|other| other.parent == link.id && other.id != link.id && other.point == link.point)
+    {
+        return true;
+    }
+    for _ in 0..ANCESTORS_MAX {
+        let hidden = mounts(text).any(|other| {
+            other.parent == link.parent
+                && other.id != link.id
+                // The root of an initramfs is its own parent.
+                && other.id != other.parent
+                && other.point != link.point
+                && is_below(&link.point, &other.point)
+        });
+        if hidden {
+            return true;
+        }
+        let above = mounts(text).find(|other| other.id == link.parent && other.id != link.id);
+        let Some(above) = above else { return false };
+        link = above;
+    }
+    false
+}
+
+/// The mount that a path lies on: the deepest mount point, the last one of several at one place.
+#[must_use]
+pub fn mount_of<'a>(text: &'a [u8], path: &[u8]) -> Option<Mount<'a>> {
+    let mut best: Option<Mount<'_>> = None;
+    for mount in mounts(text).filter(|mount| is_below(path, &mount.point)) {
+        if best.as_ref().is_none_or(|best| mount.point.len() >= best.point.len()) {
+            best = Some(mount);
+        }
+    }
+    best
+}
+
+/// What is left of `path` below `ancestor`, or nothing if it is not below it. `/pod` is not above
+/// `/podium`. The rest begins with `/` or is empty.
+#[must_use]
+pub fn strip<'a>(path: &'a [u8], ancestor: &[u8]) -> Option<&'a [u8]> {
+    let ancestor = ancestor.strip_suffix(b"/").unwrap_or(ancestor);
+    let rest = path.strip_prefix(ancestor)?;
+    match rest {
+        b"" | b"/" => Some(b""),
+        [b'/', ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// Whether `path` is `ancestor` or lies below it.
+fn is_below(path: &[u8], ancestor: &[u8]) -> bool {
+    strip(path, ancestor).is_some()
+}
+
+/// Whether a comma-separated list has this word.
+fn has_word(list: &[u8], word: &str) -> bool {
+    list.split(|b| *b == b',').any(|item| item == word.as_bytes())
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// Decodes the octal escapes of blank, tab, newline and backslash (show_mountinfo in the kernel).
+fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
+    if !field.contains(&b'\\') {
+        return Cow::Borrowed(field);
+    }
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        match tail {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *first == b'\\' => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_in_a_mount_point_are_decoded() {
+        let mount = Mount::parse(b"33 32 0:26 / /run/cg\\040two rw - cgroup2 cgroup rw").unwrap();
+        assert_eq!(&*mount.point, b"/run/cg two");
+        assert!(mount.is_v2());
+    }
+
+    #[test]
+    fn optional_fields_are_skipped_and_odd_lines_ignored() {
+        let text = b"1 0 0:1 / / rw shared:1 master:2 - ext4 /dev/root rw\n\
+            nonsense\n\n2 1 0:2 /\n3 1 0:3 / /c rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let all: Vec<_> = mounts(text).collect();
+        assert_eq!(all.len(), 2);
+        assert!(all[1].is_v1_of("cpu") && all[1].is_v1_of("cpuacct") && !all[1].is_v1_of("acct"));
+    }
+
+    #[test]
+    fn a_hierarchy_named_cpu_is_not_the_cpu_controller() {
+        let mount = Mount::parse(b"3 1 0:3 / /c rw - cgroup cgroup rw,name=cpu,cpuset").unwrap();
+        assert!(!mount.is_v1_of("cpu"));
+    }
+
+    #[test]
+    fn paths_are_compared_at_component_boundaries() {
+        assert_eq!(strip(b"/pod/a", b"/pod"), Some(&b"/a"[..]));
+        assert_eq!(strip(b"/podium", b"/pod"), None);
+        assert_eq!(strip(b"/pod", b"/"), Some(&b"/pod"[..]));
+        assert_eq!(strip(b"/", b"/"), Some(&b""[..]));
+        assert_eq!(strip(b"/", b"/../.."), None);
+    }
+
+    #[test]
+    fn a_mount_under_a_later_tmpfs_is_covered() {
+        let text = b"1 0 0:1 / / rw - ext4 r rw\n\
+            5 1 0:5 / /sys rw - sysfs s rw\n\
+            6 5 0:6 / /sys/fs/cgroup rw - tmpfs t rw\n\
+            7 6 0:7 / /sys/fs/cgroup/cpu rw - cgroup c rw,cpu\n\
+            8 6 0:8 / /sys/fs/cgroup rw - tmpfs t rw\n\
+            9 8 0:7 /x /sys/fs/cgroup/cpu rw - cgroup c rw,cpu\n";
+        let all: Vec<_> = mounts(text).collect();
+        assert!(is_covered(text, &all[3]), "the host's mount lies below the second tmpfs");
+        assert!(!is_covered(text, &all[5]));
+        assert!(is_covered(text, &all[2]));
+        assert_eq!(mount_of(text, b"/sys/fs/cgroup/cpu/a").unwrap().id, 9);
+    }
+}

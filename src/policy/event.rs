@@ -1,0 +1,71 @@
+//! What can happen, and what can be done about it: the two closed enums between the loop and the
+//! session. No callbacks: the loop turns descriptors into events and performs the actions.
+
+use super::backlog::SinkReport;
+use crate::exit::{Code, Ending};
+use crate::units::{Pid, Received, Signal, Target};
+use std::time::Duration;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A signal arrived.
+    Signal(Received),
+    /// A process ended: the program or an adopted orphan.
+    Reaped(Reaped),
+    /// A signal stopped a process.
+    Stopped(Pid, Signal),
+    /// SIGCONT set a stopped process going.
+    Continued(Pid),
+    /// No child is left at all.
+    Childless,
+    /// Bytes of the program's stderr: one write of it in packet mode.
+    Stderr(&'a [u8]),
+    /// Nothing more is waiting in the program's stderr.
+    Quiet,
+    /// Nobody can write to the program's stderr any more.
+    StderrClosed,
+    /// Where the log stands.
+    Sink(SinkReport),
+    /// goinit itself did not run for so long beyond what it meant to wait.
+    Gap(Duration),
+    /// Time has passed.
+    Tick,
+}
+
+/// A process that ended, with what was known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaped {
+    /// Its number.
+    pub pid: Pid,
+    /// How it ended.
+    pub ending: Ending,
+    /// Its name and parent, if asked for (`--warn-reaped`) and still readable.
+    pub identity: Option<Identity>,
+    /// OOM kills in our memory cgroup so far, read when a SIGKILL ended the program.
+    pub oom_kills: Option<u64>,
+}
+
+/// Name and family of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `comm`, at most 15 bytes.
+    pub name: String,
+    /// Its parent when it was reaped.
+    pub parent: Pid,
+}
+
+/// Something to do, in the order given.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a signal.
+    Send(Target, Signal),
+    /// Stop ourselves like a shell job, the program having stopped.
+    Suspend,
+    /// Give the terminal back to the program, which goes on.
+    Resume,
+    /// Write the termination message.
+    LeaveMessage(String),
+    /// Flush the log and end with this code.
+    Finish(Code),
+}

@@ -1,0 +1,137 @@
+//! The last words of a run: the exit code, the `goinit.exit` record, the termination message.
+
+use super::backlog::Class;
+use super::event::Action;
+use super::record::{Origin, Record, Severity};
+use super::session::Session;
+use super::shutdown::Reason;
+use crate::exit::{Code, Ending};
+use crate::units::{Now, Signal};
+
+/// Who decided that the run ends as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Child,
+    Goinit,
+    Kernel,
+    Signal,
+}
+
+impl By {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Child => "child",
+            Self::Goinit => "goinit",
+            Self::Kernel => "kernel",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// The end in the words of the last record.
+struct End {
+    code: Code,
+    cause: &'static str,
+    by: By,
+    sentence: String,
+}
+
+/// Posts the last record, leaves the message, and finishes.
+pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
+    let end = end(session);
+    let code = session.config.remapped(end.code);
+    let mut sentence = end.sentence.clone();
+    if code != end.code {
+        sentence.push_str(&format!(" (remapped to {})", code.0));
+    }
+    let severity = if code == Code::SUCCESS { Severity::Info } else { Severity::Error };
+    let mut record = Record::new(severity, "goinit.exit", Origin::Goinit, sentence.clone())
+        .put("process.pid", session.birth.child.0);
+    if let Some(reaped) = &session.end {
+        record = record.put("process.exit.code", Code::from(reaped.ending).0);
+        if let Ending::Signalled { signal, .. } = reaped.ending {
+            record = record.put("process.exit.signal", signal.to_string());
+        }
+    }
+    record = record
+        .put("exit.code", code.0)
+        .put("exit.cause", end.cause)
+        .put("exit.by", end.by.word())
+        .put("exit.after_ms", now.mono.since(session.birth.at));
+    if code != Code::SUCCESS {
+        record = record.put("error.type", end.cause).put("error.message", end.sentence);
+    }
+    if session.shutdown.pipe_left_open() {
+        record = record.put("exit.stderr_held", true);
+    }
+    record = record
+        .put("counters.signals", session.counts.signals)
+        .put("counters.orphans", session.counts.orphans)
+        .put("counters.dropped_lines", session.sink.dropped.lost() + session.sink.unwritten);
+    session.outbox.post(now.wall, Class::Vital, &record);
+    if code != Code::SUCCESS {
+        actions.push(Action::LeaveMessage(sentence));
+    }
+    actions.push(Action::Finish(code));
+}
+
+/// Puts the end into words.
+fn end(session: &Session) -> End {
+    let ending = session.end.as_ref().map(|reaped| reaped.ending);
+    let own = ending.map_or(Code::FAILED, Code::from);
+    match session.shutdown.reason() {
+        Some(Reason::Deadline) => {
+            let after = session.config.timeout.unwrap_or_default();
+            let after = humantime::format_duration(after);
+            return End {
+                code: session.config.exit_on_timeout,
+                cause: "deadline",
+                by: By::Goinit,
+                sentence: format!("deadline of {after} exceeded, the program was ended"),
+            };
+        }
+        Some(Reason::Stall) => {
+            return End {
+                code: session.config.exit_on_stall,
+                cause: "stall",
+                by: By::Goinit,
+                sentence: "the program made no progress and was ended".to_owned(),
+            };
+        }
+        Some(Reason::CrashHang) => {
+            return End {
+                code: own,
+                cause: "crash",
+                by: By::Goinit,
+                sentence: "the program crashed but did not end, and was killed".to_owned(),
+            };
+        }
+        None => {}
+    }
+    let (cause, by, sentence) = match ending {
+        Some(Ending::Exited(0)) => {
+            ("completed", By::Child, "the program ended with exit code 0".to_owned())
+        }
+        Some(Ending::Exited(code)) => {
+            ("failed", By::Child, format!("the program ended with exit code {code}"))
+        }
+        Some(Ending::Signalled { signal: Signal::KILL, .. }) if oom_killed(session) => (
+            "oom_killed",
+            By::Kernel,
+            "the program was killed by the kernel: out of memory; exit code 137".to_owned(),
+        ),
+        Some(Ending::Signalled { signal, core }) => {
+            let core = if core { ", core dumped" } else { "" };
+            let asked = session.shutdown.asked().map_or("", |_| " after it was asked to end");
+            let code = own.0;
+            let text = format!("the program was ended by {signal}{core}{asked}; exit code {code}");
+            ("signal", By::Signal, text)
+        }
+        None => ("unknown", By::Goinit, "the program's end was not seen".to_owned()),
+    };
+    End { code: own, cause, by, sentence }
+}
+
+fn oom_killed(session: &Session) -> bool {
+    session.end.as_ref().is_some_and(|end| end.oom_kills.is_some_and(|kills| kills > 0))
+}

@@ -1,0 +1,288 @@
+//! The pure brain of a run: what happened goes in, what to do comes out.
+//!
+//! Two halves. The init half is this file and [`Shutdown`]: it forwards, reaps, waits and ends,
+//! and has no reason to fail. The other half, [`Diagnosis`], reads the program's stderr and looks
+//! for stalls; a panic in it is caught here, becomes a `goinit.defect` record, and the run goes
+//! on as a plain init that passes stderr through.
+
+use super::backlog::{Class, SinkReport};
+use super::config::Config;
+use super::diagnosis::Diagnosis;
+use super::event::{Action, Event, Reaped};
+use super::farewell;
+use super::outbox::Outbox;
+use super::record::{Origin, Record, Severity};
+use super::shutdown::{Reason, Shutdown};
+use crate::exit::Ending;
+use crate::units::{Mono, Now, Pid, Received, Signal, Target};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What the session has to know about the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// The program.
+    pub child: Pid,
+    /// Whether it leads a process group of its own.
+    pub own_group: bool,
+    /// Whether its stderr is a pipe of ours.
+    pub piped: bool,
+    /// Whether we may suspend ourselves like a shell job: not PID 1, and a shell is there.
+    pub job_control: bool,
+    /// Whether the program keeps its terminal: records below a warning are not for it.
+    pub interactive: bool,
+    /// When it was started.
+    pub at: Mono,
+}
+
+/// The state of a run.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) config: Config,
+    pub(super) birth: Birth,
+    pub(super) shutdown: Shutdown,
+    pub(super) outbox: Outbox,
+    pub(super) diagnosis: Option<Diagnosis>,
+    pub(super) counts: Counts,
+    pub(super) sink: SinkReport,
+    /// The program's end, once known.
+    pub(super) end: Option<Reaped>,
+    dropped_said: u64,
+    finished: bool,
+}
+
+/// What is counted for the last record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) signals: u64,
+    pub(super) orphans: u64,
+}
+
+impl Session {
+    /// A session of a program that was just started.
+    #[must_use]
+    pub fn new(config: Config, birth: Birth, outbox: Outbox, diagnosis: Diagnosis) -> Self {
+        let shutdown = Shutdown::new(&config, birth.piped);
+        Self {
+            config,
+            birth,
+            shutdown,
+            outbox,
+            diagnosis: Some(diagnosis),
+            counts: Counts::default(),
+            sink: SinkReport::default(),
+            end: None,
+            dropped_said: 0,
+            finished: false,
+        }
+    }
+
+    /// Takes one event; gives what to do, in order. Records go to [`Session::outbox`].
+    #[must_use]
+    pub fn step(&mut self, now: Now, event: &Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Signal(received) => self.signal(now, *received, &mut actions),
+            Event::Reaped(reaped) => self.reaped(now, reaped, &mut actions),
+            Event::Stopped(pid, signal) => self.stopped(*pid, *signal, &mut actions),
+            Event::Childless => self.shutdown.childless(now.mono),
+            Event::StderrClosed => self.shutdown.pipe_closed(now.mono),
+            Event::Sink(report) => self.sink = *report,
+            Event::Tick => self.tick(now, &mut actions),
+            Event::Continued(_) | Event::Stderr(_) | Event::Quiet | Event::Gap(_) => {}
+        }
+        self.diagnose(now, event, &mut actions);
+        if matches!(event, Event::Sink(_)) {
+            self.say_dropped(now);
+        }
+        if self.shutdown.is_over() && !self.finished {
+            self.finished = true;
+            farewell::say(self, now, &mut actions);
+        }
+        actions
+    }
+
+    /// The earliest instant at which something is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Mono> {
+        let diagnosis = self.diagnosis.as_ref().and_then(Diagnosis::deadline);
+        [self.shutdown.deadline(), self.timeout(), diagnosis].into_iter().flatten().min()
+    }
+
+    /// Records waiting for the log.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Whether more of the program's stderr may be read; only `--log-full=block` ever says no.
+    #[must_use]
+    pub fn wants_stderr(&self) -> bool {
+        self.config.log_full == super::config::LogFull::Drop || self.sink.room
+    }
+
+    fn target(&self) -> Target {
+        if self.config.group && self.birth.own_group {
+            Target::Group(self.birth.child)
+        } else {
+            Target::Process(self.birth.child)
+        }
+    }
+
+    fn signal(&mut self, now: Now, received: Received, actions: &mut Vec<Action>) {
+        self.counts.signals += 1;
+        let passed = if self.shutdown.is_running() {
+            self.shutdown.received(now.mono, received.signal, &self.config)
+        } else {
+            None
+        };
+        let name = received.signal;
+        let from = received.from.map_or(String::new(), |pid| format!(" from pid {pid}"));
+        let message = match passed {
+            Some(signal) if signal == name => format!("{name}{from}: passed on to the program"),
+            Some(signal) => format!("{name}{from}: passed on to the program as {signal}"),
+            None if !self.shutdown.is_running() => {
+                format!("{name}{from}: the program has ended already")
+            }
+            None if name == Signal::TERM && self.config.rewritten(name).is_some() => {
+                let delay = humantime::format_duration(self.config.pre_stop_delay);
+                format!("{name}{from}: held back for {delay} (--pre-stop-delay)")
+            }
+            None => format!("{name}{from}: dropped (--rewrite)"),
+        };
+        let record = Record::new(Severity::Info, "goinit.signal", Origin::Goinit, message)
+            .put("signal.name", name.to_string())
+            .put_some("signal.from_pid", received.from.map(|pid| pid.0))
+            .put_some("signal.sent", passed.filter(|s| *s != name).map(|s| s.to_string()));
+        self.outbox.post(now.wall, Class::Vital, &record);
+        if let Some(signal) = passed {
+            if signal == Signal::CONT {
+                actions.push(Action::Resume);
+            }
+            actions.push(Action::Send(self.target(), signal));
+        }
+    }
+
+    fn tick(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.timeout().is_some_and(|at| now.mono >= at) {
+            self.end(now, Reason::Deadline, actions);
+        }
+        for signal in self.shutdown.tick(now.mono) {
+            self.escalate(now, signal, actions);
+        }
+    }
+
+    /// When the run's own deadline is due, as long as it can be.
+    fn timeout(&self) -> Option<Mono> {
+        let pending = self.shutdown.is_running() && self.shutdown.reason().is_none();
+        self.config.timeout.filter(|_| pending).map(|after| self.birth.at.after(after))
+    }
+
+    /// goinit itself ends the program.
+    pub(super) fn end(&mut self, now: Now, reason: Reason, actions: &mut Vec<Action>) {
+        if let Some(signal) = self.shutdown.end(now.mono, reason, &self.config) {
+            actions.push(Action::Send(self.target(), signal));
+        }
+    }
+
+    /// Sends a signal that became due.
+    fn escalate(&mut self, now: Now, signal: Signal, actions: &mut Vec<Action>) {
+        let message = if signal == Signal::KILL {
+            "the program has not ended in its grace period: SIGKILL".to_owned()
+        } else {
+            format!("{signal} is due: passed on to the program")
+        };
+        let record = Record::new(Severity::Warn, "goinit.signal", Origin::Goinit, message)
+            .put("signal.name", signal.to_string());
+        self.outbox.post(now.wall, Class::Vital, &record);
+        actions.push(Action::Send(self.target(), signal));
+    }
+
+    fn reaped(&mut self, now: Now, reaped: &Reaped, actions: &mut Vec<Action>) {
+        if reaped.pid != self.birth.child {
+            self.orphan(now, reaped);
+            return;
+        }
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(reaped.clone());
+        self.shutdown.child_ended(now.mono);
+        if self.config.group && self.birth.own_group {
+            actions.push(Action::Send(Target::Group(self.birth.child), Signal::TERM));
+        }
+    }
+
+    fn orphan(&mut self, now: Now, reaped: &Reaped) {
+        self.counts.orphans += 1;
+        let Some(identity) = &reaped.identity else { return };
+        let status = match reaped.ending {
+            Ending::Exited(code) => format!("exit code {code}"),
+            Ending::Signalled { signal, .. } => signal.to_string(),
+        };
+        let name = if identity.name.is_empty() { "?" } else { &identity.name };
+        let message = format!("reaped orphan {} ({name}): {status}", reaped.pid);
+        let record = Record::new(Severity::Debug, "goinit.orphan", Origin::Goinit, message)
+            .put("orphan.pid", reaped.pid.0)
+            .put("orphan.name", identity.name.clone())
+            .put("orphan.parent_pid", identity.parent.0);
+        let record = match reaped.ending {
+            Ending::Exited(code) => record.put("orphan.exit.code", code),
+            Ending::Signalled { signal, .. } => {
+                record.put("orphan.exit.signal", signal.to_string())
+            }
+        };
+        self.outbox.post(now.wall, Class::Line, &record);
+    }
+
+    fn stopped(&mut self, pid: Pid, signal: Signal, actions: &mut Vec<Action>) {
+        let job = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
+        if pid == self.birth.child && job && self.birth.job_control {
+            actions.push(Action::Suspend);
+        }
+    }
+
+    /// Lets the diagnosis see the event; a panic in it ends the diagnosis, not the run.
+    fn diagnose(&mut self, now: Now, event: &Event<'_>, actions: &mut Vec<Action>) {
+        let Some(mut diagnosis) = self.diagnosis.take() else {
+            if let Event::Stderr(bytes) = event {
+                self.outbox.write(Class::Line, |_, out| out.extend_from_slice(bytes));
+            }
+            return;
+        };
+        let seen = catch_unwind(AssertUnwindSafe(|| {
+            diagnosis.see(now, event, self, actions);
+            diagnosis
+        }));
+        match seen {
+            Ok(diagnosis) => self.diagnosis = Some(diagnosis),
+            Err(payload) => {
+                let cause = payload
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| payload.downcast_ref::<String>().cloned())
+                    .unwrap_or_default();
+                let message = "a fault in goinit's own diagnosis: it is off now, the program runs on \
+                               under a plain init, its stderr passes through";
+                let record = Record::new(Severity::Error, "goinit.defect", Origin::Goinit, message)
+                    .put("defect.message", cause);
+                self.outbox.post(now.wall, Class::Vital, &record);
+            }
+        }
+    }
+
+    /// Says how many records were given up, once there is room to say it.
+    fn say_dropped(&mut self, now: Now) {
+        let lost = self.sink.dropped.lost() + self.sink.unwritten;
+        if lost == self.dropped_said || !self.sink.room {
+            return;
+        }
+        let new = lost - self.dropped_said;
+        self.dropped_said = lost;
+        let message =
+            format!("{new} log lines were given up because the log was not read fast enough");
+        let record = Record::new(Severity::Warn, "goinit.dropped", Origin::Goinit, message)
+            .put("dropped.lines", new)
+            .put("dropped.snapshots_total", self.sink.dropped.snapshots)
+            .put("counters.dropped_lines", lost);
+        self.outbox.post(now.wall, Class::Vital, &record);
+    }
+}

@@ -1,0 +1,238 @@
+//! Descriptors: pipes, the waker, the terminal, closing what is not ours.
+
+#![expect(
+    unsafe_code,
+    reason = "adopting inherited descriptors; ioctls and fcntls without wrapper"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// How reads of a pipe relate to writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One read returns one write(2), up to 4,096 bytes (pipe(2), O_DIRECT).
+    Packets,
+    /// Reads return bytes as they come.
+    Stream,
+}
+
+/// Both ends of a pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    /// The end to read.
+    pub reader: OwnedFd,
+    /// The end to write.
+    pub writer: OwnedFd,
+    /// How reads relate to writes.
+    pub framing: Framing,
+}
+
+/// How large a pipe may get without privilege (`/proc/sys/fs/pipe-max-size` of every kernel we
+/// know). A packet-mode pipe holds one packet a page: 256 instead of 16.
+const PIPE_BYTES: libc::c_int = 1 << 20;
+
+/// A pipe in packet mode, or a stream where the kernel refuses (gVisor, old kernels), enlarged
+/// as far as allowed. Both ends are close-on-exec and blocking.
+///
+/// # Errors
+/// The kernel's, such as EMFILE.
+pub fn log_pipe() -> io::Result<Pipe> {
+    use nix::fcntl::OFlag;
+    let packets = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_DIRECT);
+    let (framing, (reader, writer)) = match packets {
+        Ok(ends) => (Framing::Packets, ends),
+        Err(_) => (Framing::Stream, nix::unistd::pipe2(OFlag::O_CLOEXEC)?),
+    };
+    let _ = nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+    Ok(Pipe { reader, writer, framing })
+}
+
+/// An ordinary pipe, close-on-exec.
+///
+/// # Errors
+/// The kernel's, such as EMFILE.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+}
+
+/// Makes reads of one of our own pipes return instead of wait. Never for an inherited
+/// descriptor: the flag belongs to the shared open file and would show up in the program.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// One read(2); an interrupted one is tried again.
+///
+/// # Errors
+/// The kernel's, such as EAGAIN on an empty non-blocking pipe.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match nix::unistd::read(fd, buffer) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// One write(2), which may be short; an interrupted one is tried again.
+///
+/// # Errors
+/// The kernel's, such as EPIPE.
+pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match nix::unistd::write(fd, bytes) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Waits until a write finds room; false when it never will.
+#[must_use]
+pub fn writable(fd: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut wanted = [PollFd::new(fd, PollFlags::POLLOUT)];
+    match poll(&mut wanted, PollTimeout::NONE) {
+        Ok(_) => wanted
+            .iter()
+            .any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))),
+        Err(nix::errno::Errno::EINTR) => true,
+        Err(_) => false,
+    }
+}
+
+/// Wakes the loop from another thread: an eventfd(2).
+#[derive(Debug)]
+pub struct Waker(nix::sys::eventfd::EventFd);
+
+impl Waker {
+    /// A waker nobody has woken yet.
+    ///
+    /// # Errors
+    /// The kernel's, such as EMFILE.
+    pub fn new() -> io::Result<Self> {
+        use nix::sys::eventfd::{EfdFlags, EventFd};
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self(EventFd::from_value_and_flags(0, flags)?))
+    }
+
+    /// Makes the descriptor readable.
+    pub fn wake(&self) {
+        let _ = self.0.write(1);
+    }
+
+    /// Makes it unreadable again.
+    pub fn clear(&self) {
+        let _ = self.0.read();
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A second descriptor of standard error that is ours alone, or nothing when it is closed.
+#[must_use]
+pub fn own_stderr() -> Option<OwnedFd> {
+    // SAFETY: fcntl on a number that may be closed answers EBADF and touches nothing.
+    let fd = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets close-on-exec or clears it.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_close_on_exec(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let flags = if on { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    fcntl(fd, FcntlArg::F_SETFD(flags))?;
+    Ok(())
+}
+
+/// Whether a descriptor is a terminal.
+#[must_use]
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    std::io::IsTerminal::is_terminal(&fd)
+}
+
+/// Most descriptors that are looked at one by one when /proc is not there.
+const GUESSED: RawFd = 4_096;
+
+/// Closes the descriptors above 2 that goinit inherited: the program has them by now (socket
+/// activation), and kept here they would keep pipes and mounts busy. They are the ones that are
+/// not close-on-exec: everything of our own is, and nothing else could have come through our
+/// own exec.
+pub fn close_inherited() {
+    let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.collect::<Vec<RawFd>>()
+    });
+    let numbers = listed.unwrap_or_else(|_| (3..GUESSED).collect());
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: fcntl on a number that may be closed answers EBADF and touches nothing.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: no OwnedFd holds it: whatever we open is close-on-exec.
+            unsafe { libc::close(number) };
+        }
+    }
+}
+
+/// Makes the process adopt orphaned descendants although it is not PID 1.
+///
+/// # Errors
+/// EINVAL before Linux 3.4.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Fills `bytes` from getrandom(2) without waiting.
+pub(super) fn random_bytes(bytes: &mut [u8]) -> bool {
+    // SAFETY: the pointer and length are those of a live slice.
+    let got =
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    usize::try_from(got).is_ok_and(|got| got == bytes.len())
+}
+
+/// The process group in the foreground of our controlling terminal, when `fd` is that terminal.
+#[must_use]
+pub fn foreground(fd: BorrowedFd<'_>) -> Option<i32> {
+    nix::unistd::tcgetpgrp(fd).ok().map(nix::unistd::Pid::as_raw)
+}
+
+/// Puts a process group into the foreground of the terminal. SIGTTOU is blocked in goinit, so a
+/// background caller is not stopped by it.
+pub fn set_foreground(fd: BorrowedFd<'_>, group: i32) {
+    let _ = nix::unistd::tcsetpgrp(fd, nix::unistd::Pid::from_raw(group));
+}
+
+/// Our own process group.
+#[must_use]
+pub fn own_group() -> i32 {
+    nix::unistd::getpgrp().as_raw()
+}
+
+/// Borrows one of the three standard descriptors if it is open.
+#[must_use]
+pub fn standard(number: RawFd) -> Option<BorrowedFd<'static>> {
+    // SAFETY: fcntl on a closed number answers EBADF and touches nothing.
+    let open = unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+    // SAFETY: 0, 1 and 2 stay as they are for the life of the process; nothing here closes them.
+    ((0..=2).contains(&number) && open).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// The descriptor's number, for the list of those to keep.
+#[must_use]
+pub fn number(fd: &impl AsFd) -> RawFd {
+    fd.as_fd().as_raw_fd()
+}

@@ -1,0 +1,37 @@
+//! Who we are to the kernel and to a shell: PID 1, job control, working directory.
+
+/// Our own process number.
+#[must_use]
+pub fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// Whether a shell (our parent, in our session but another process group) can continue us after
+/// we stopped ourselves. PID 1 cannot be stopped, and in an orphaned process group nobody would
+/// ever continue us.
+#[must_use]
+pub fn has_job_control() -> bool {
+    let parent = nix::unistd::getppid();
+    let own = Some(nix::unistd::Pid::from_raw(0));
+    own_pid() != 1
+        && parent.as_raw() > 1
+        && nix::unistd::getsid(Some(parent)).ok() == nix::unistd::getsid(own).ok()
+        && nix::unistd::getpgid(Some(parent)).ok() != Some(nix::unistd::getpgrp())
+}
+
+/// Leaves the directory we were started in, so that nothing is kept busy by us.
+pub fn go_to_root() {
+    let _ = nix::unistd::chdir("/");
+}
+
+/// A number that differs from run to run, from the kernel's random source; the clock where it
+/// refuses (very early boot).
+#[must_use]
+pub fn random() -> u32 {
+    let mut bytes = [0u8; 4];
+    if super::fd::random_bytes(&mut bytes) {
+        return u32::from_ne_bytes(bytes);
+    }
+    let clock = super::clock::now().wall.0 ^ u64::from(own_pid().unsigned_abs()) << 32;
+    u32::try_from((clock ^ (clock >> 32)) & u64::from(u32::MAX)).unwrap_or(0)
+}

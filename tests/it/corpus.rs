@@ -1,0 +1,91 @@
+//! The captures of real Go programs: what is found in them, against the truth beside them.
+
+use crate::support::skip;
+use goinit::go::entry::Entry;
+use goinit::go::line::{Assembler, Framing};
+use std::path::PathBuf;
+
+/// One line of expected.tsv.
+struct Expected {
+    file: String,
+    sched_records: u64,
+    goroutines: u64,
+    threads: Option<u32>,
+    zero: u64,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    read: u64,
+    damaged: u64,
+    goroutines: u64,
+    zero: u64,
+    max_threads: u32,
+}
+
+fn corpus() -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/go"));
+    path.join("expected.tsv").exists().then_some(path)
+}
+
+fn expected(corpus: &std::path::Path) -> Vec<Expected> {
+    let table = std::fs::read_to_string(corpus.join("expected.tsv")).unwrap();
+    let rows = table.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
+    rows.map(|cells| Expected {
+        file: cells[0].into(),
+        sched_records: cells[6].parse().unwrap(),
+        goroutines: cells[9].parse().unwrap(),
+        zero: cells[10].parse().unwrap(),
+        threads: cells[11].parse().ok(),
+    })
+    .collect()
+}
+
+fn count(bytes: &[u8], chunk: usize) -> Found {
+    let mut found = Found::default();
+    let mut assembler = Assembler::new(Framing::Stream);
+    let mut take = |entry: Entry<'_>| match entry {
+        Entry::Sched(snapshot) => {
+            found.read += 1;
+            found.max_threads = found.max_threads.max(snapshot.threads);
+        }
+        Entry::Damaged(_) => found.damaged += 1,
+        Entry::DumpEnd(totals) => {
+            found.goroutines += totals.goroutines;
+            found.zero += totals.threads;
+        }
+        _ => {}
+    };
+    for chunk in bytes.chunks(chunk) {
+        assembler.feed(chunk, &mut take);
+    }
+    assembler.end(&mut take);
+    found
+}
+
+#[test]
+fn every_capture_gives_the_records_and_goroutines_that_were_written() {
+    let Some(corpus) = corpus() else { return skip("no corpus of captures") };
+    let (mut all, mut read, mut damaged, mut wrong) = (0, 0, 0, Vec::new());
+    for expected in expected(&corpus) {
+        let bytes = std::fs::read(corpus.join(&expected.file)).unwrap();
+        let found = count(&bytes, 65_536);
+        all += expected.sched_records;
+        read += found.read;
+        damaged += found.damaged;
+        let threads = expected.threads.unwrap_or(found.max_threads);
+        if found.goroutines != expected.goroutines
+            || found.zero != expected.zero
+            || found.max_threads != threads
+            || found.read + found.damaged != expected.sched_records
+        {
+            wrong.push(format!(
+                "{}: {found:?}, written {} goroutines {} zero {} threads {threads}",
+                expected.file, expected.sched_records, expected.goroutines, expected.zero
+            ));
+        }
+    }
+    println!("{all} records written, {read} read, {damaged} damaged");
+    println!("{}", wrong.join("\n"));
+    assert!(read >= 2660 && wrong.is_empty());
+}

@@ -1,0 +1,348 @@
+//! `goinit dump`: against the program's own SIGQUIT dump, from recorded memory, and on damage.
+
+use crate::support;
+use goinit::go::elf::Elf;
+use goinit::go::image::Image;
+use goinit::go::layout::{LAYOUTS, Layout};
+use goinit::go::memory::{Piece, ReadMemory, Recorded};
+use goinit::go::print::{self, View};
+use goinit::go::program::Program;
+use goinit::go::walk::Walker;
+use goinit::host::memory::Live;
+use goinit::units::Pid;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Toolchains that are compared; the newest of each is what `scripts/go-toolchain` pins.
+const VERSIONS: [&str; 8] = ["1.19", "1.21", "1.22", "1.23", "1.24", "1.25", "1.26", "1.27"];
+
+/// Builds tests/programs/waits in one variant.
+fn build(version: &str, variant: &str) -> Option<PathBuf> {
+    let toolchain = support::go(version)?;
+    let place = Path::new(support::PROJECT).join("target/go-programs").join(version);
+    fs::create_dir_all(&place).unwrap();
+    let target = place.join(format!("waits-{variant}"));
+    let (flags, cgo): (&[&str], &str) = match variant {
+        "plain" => (&[], "0"),
+        "stripped" => (&["-ldflags=-s -w"], "0"),
+        "pie" => (&["-buildmode=pie"], "0"),
+        _ => (&["-buildmode=pie", "-ldflags=-linkmode=external -s -w"], "1"),
+    };
+    if cgo == "1" && !support::have("gcc") {
+        support::skip("no gcc for the cgo variant");
+        return None;
+    }
+    let mut command = Command::new(&toolchain.go);
+    command.arg("build").args(flags).arg("-o").arg(&target).arg(".");
+    command.current_dir(Path::new(support::PROJECT).join("tests/programs/waits"));
+    command.env("CGO_ENABLED", cgo).env("GOTOOLCHAIN", "local").env("GOPROXY", "off");
+    command.env("GOFLAGS", "-mod=mod").env_remove("GOROOT");
+    support::output(&mut command).unwrap();
+    Some(target)
+}
+
+/// Starts a program and waits for its "ready"; its standard error goes to a file.
+fn start(program: &Path) -> (Child, PathBuf) {
+    let out = program.with_extension("out");
+    let errors = program.with_extension("err");
+    let child = Command::new(program)
+        .stdout(fs::File::create(&out).unwrap())
+        .stderr(fs::File::create(&errors).unwrap())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ready = || fs::read_to_string(&out).unwrap_or_default().contains("ready");
+    assert!(support::wait_until(Duration::from_secs(20), ready), "{}", program.display());
+    (child, errors)
+}
+
+fn end(child: &mut Child, number: i32) {
+    support::kill(child.id(), number);
+    assert!(support::wait_until(Duration::from_secs(20), || child.try_wait().unwrap().is_some()));
+}
+
+/// Goroutines by number: state, then frames and creator as lines without arguments and addresses.
+fn parse(text: &str) -> BTreeMap<u64, (String, Vec<String>)> {
+    let mut found = BTreeMap::new();
+    for block in text.split("\n\n") {
+        let Some(at) = block.find("goroutine ") else { continue };
+        let mut lines = block[at..].lines();
+        let header = lines.next().unwrap();
+        let number = header.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let state = header.split_once(" [").and_then(|(_, rest)| rest.strip_suffix("]:"));
+        let (Some(number), Some(state)) = (number, state) else { continue };
+        if number == 0 {
+            continue;
+        }
+        let clean = |line: &str| {
+            let line = line.split(" fp=").next().unwrap_or(line);
+            let call = !line.starts_with('\t') && !line.starts_with("created by");
+            // Arguments start at the last bracket that is not a receiver's.
+            let cut =
+                line.rfind("(0x").or(line.rfind("({")).or(line.rfind("(?")).or(line.rfind("(...)"));
+            let cut = cut.or(line.strip_suffix("()").map(str::len));
+            if call { cut.map_or(line, |cut| &line[..cut]).to_owned() } else { line.to_owned() }
+        };
+        let frames = lines
+            .take_while(|line| !line.is_empty())
+            .filter(|line| !line.starts_with("\t#"))
+            .map(clean)
+            .collect();
+        found.insert(number, (state.to_owned(), frames));
+    }
+    found
+}
+
+/// Whether a dump of ours and one of the runtime say the same; the runtime's may leave out the
+/// middle of a deep stack (`...`), or all beyond 100 frames (to 1.20).
+fn same(ours: &[String], runtime: &[String]) -> bool {
+    match runtime.iter().position(|line| line.starts_with("...")) {
+        Some(cut) => {
+            let rest = &runtime[cut + 1..];
+            let created = rest.iter().filter(|line| line.starts_with("created by")).count();
+            ours.starts_with(&runtime[..cut])
+                && ours.ends_with(rest)
+                && created == ours.iter().filter(|line| line.starts_with("created by")).count()
+        }
+        None => ours == runtime,
+    }
+}
+
+#[test]
+fn parked_goroutines_equal_the_programs_own_dump_on_every_toolchain() {
+    for version in VERSIONS {
+        for variant in ["plain", "stripped", "pie", "cgo"] {
+            let Some(program) = build(version, variant) else { continue };
+            let (mut child, errors) = start(&program);
+            let pid = child.id().to_string();
+            let ours = support::output(Command::new(support::goinit()).args([
+                "dump",
+                "--system",
+                pid.as_str(),
+            ]));
+            end(&mut child, 3);
+            let (ours, own) = (parse(&ours.unwrap()), fs::read_to_string(errors).unwrap());
+            let own = parse(&own);
+            assert!(own.len() > 60, "Go {version} {variant}: {} goroutines", own.len());
+            for (number, (state, frames)) in &own {
+                let (our_state, our_frames) =
+                    ours.get(number).unwrap_or_else(|| panic!("no goroutine {number}"));
+                assert_eq!(our_state, state, "Go {version} {variant}, goroutine {number}");
+                assert!(
+                    same(our_frames, frames),
+                    "Go {version} {variant}, goroutine {number}\n{our_frames:#?}\n{frames:#?}"
+                );
+            }
+        }
+    }
+}
+
+/// Memory that is read and remembered.
+struct Recorder {
+    live: Live,
+    seen: RefCell<Recorded>,
+}
+
+impl ReadMemory for Recorder {
+    fn read_pieces(&self, pieces: &mut [Piece<'_>]) {
+        self.live.read_pieces(pieces);
+        for piece in pieces.iter().filter(|piece| piece.got) {
+            self.seen.borrow_mut().add(piece.at.0, piece.into);
+        }
+    }
+}
+
+/// Everything a look gives, as text; addresses and times are those of the recording.
+fn look(exe: &[u8], memory: &dyn ReadMemory) -> Result<String, String> {
+    let elf = Elf::read(&exe).map_err(|why| format!("{why:?}"))?;
+    let image = Image::of_file(&elf, exe, 0).ok_or("no image")?;
+    let program = Program::locate(image, memory).map_err(|why| why.to_string())?;
+    let mut walker = Walker::new(&program, memory);
+    walker.read(&|| false);
+    walker.find_holders(&|| false);
+    let dump = walker.finish();
+    let mut text = print::facts(&dump);
+    for goroutine in &dump.goroutines {
+        print::goroutine(&mut text, &dump, goroutine, View { system: true, now: 0 });
+    }
+    Ok(text)
+}
+
+/// Records the sample program; its executable must not be relocatable.
+fn record(version: &str) -> Option<(Vec<u8>, Recorded)> {
+    let program = build(version, "stripped")?;
+    let (mut child, _) = start(&program);
+    let live = Live::new(Pid(i32::try_from(child.id()).unwrap()), None);
+    let recorder = Recorder { live, seen: RefCell::default() };
+    let exe = fs::read(&program).unwrap();
+    let seen = look(&exe, &recorder);
+    end(&mut child, 9);
+    assert!(seen.is_ok(), "{seen:?}");
+    let mut memory = recorder.seen.into_inner();
+    memory.settle();
+    Some((exe, memory))
+}
+
+/// Deterministic pseudo-random numbers (xorshift64).
+fn next(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    usize::try_from(*state >> 8).unwrap()
+}
+
+fn damaged(memory: &Recorded, random: &mut u64, hits: usize) -> Recorded {
+    let mut ranges = memory.ranges().to_vec();
+    for _ in 0..hits {
+        let number = next(random) % ranges.len();
+        let bytes = &mut ranges[number].1;
+        let at = next(random) % bytes.len();
+        bytes[at] = u8::try_from(next(random) & 0xff).unwrap();
+    }
+    let mut copy = Recorded::default();
+    for (at, bytes) in &ranges {
+        copy.add(*at, bytes);
+    }
+    copy.settle();
+    copy
+}
+
+/// Damages executable and memory in many ways: no panic, and every look ends soon.
+fn torture(exe: &[u8], memory: &Recorded, rounds: u32) {
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    for round in 0..rounds {
+        let mut bad = exe.to_vec();
+        let hits = 1 << (next(&mut random) % 14);
+        for _ in 0..if round % 2 == 0 { hits } else { 0 } {
+            let at = next(&mut random) % bad.len();
+            bad[at] = u8::try_from(next(&mut random) & 0xff).unwrap();
+        }
+        let memory = damaged(memory, &mut random, if round % 3 == 0 { 0 } else { hits });
+        let before = support::now();
+        let text = look(&bad, &memory).unwrap_or_default();
+        assert!(before.elapsed() < Duration::from_secs(10), "round {round}");
+        assert!(text.len() < 64 << 20, "round {round}");
+    }
+}
+
+fn data() -> PathBuf {
+    Path::new(support::PROJECT).join("tests/data/memory")
+}
+
+/// An executable of which only some ranges are kept; the rest is zero.
+fn expand(sparse: &Recorded) -> Vec<u8> {
+    let (last, tail) = sparse.ranges().last().unwrap();
+    let mut exe = vec![0u8; usize::try_from(*last).unwrap() + tail.len()];
+    for (at, bytes) in sparse.ranges() {
+        let at = usize::try_from(*at).unwrap();
+        exe[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    exe
+}
+
+/// Zeroes each block of the executable that the look does not need.
+fn sparsify(exe: &mut [u8], memory: &Recorded, expected: &str, block: usize) {
+    for at in (64..exe.len()).step_by(block) {
+        let end = exe.len().min(at + block);
+        if exe[at..end].iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        let kept = exe[at..end].to_vec();
+        exe[at..end].fill(0);
+        if look(exe, memory).as_deref() != Ok(expected) {
+            exe[at..end].copy_from_slice(&kept);
+        }
+    }
+}
+
+#[test]
+fn a_recorded_program_gives_the_recorded_dump_and_survives_damage() {
+    if std::env::var_os("GOINIT_RECORD").is_some() {
+        for version in ["1.19", "1.27"] {
+            let Some((mut exe, memory)) = record(version) else { continue };
+            let expected = look(&exe, &memory).unwrap();
+            for block in [65536, 4096, 256] {
+                sparsify(&mut exe, &memory, &expected, block);
+            }
+            let mut sparse = Recorded::default();
+            for (number, bytes) in exe.chunks(256).enumerate() {
+                let last = (number + 1) * 256 >= exe.len();
+                if last || bytes.iter().any(|byte| *byte != 0) {
+                    sparse.add(u64::try_from(number * 256).unwrap(), bytes);
+                }
+            }
+            sparse.settle();
+            let place = data().join(version);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("executable.bin"), sparse.to_bytes()).unwrap();
+            fs::write(place.join("memory.bin"), memory.to_bytes()).unwrap();
+            fs::write(place.join("dump.txt"), expected).unwrap();
+        }
+    }
+    let mut seen = 0;
+    for place in fs::read_dir(data()).unwrap().map(|entry| entry.unwrap().path()) {
+        let file = |name: &str| fs::read(place.join(name)).unwrap();
+        let exe = expand(&Recorded::from_bytes(&file("executable.bin")).unwrap());
+        let memory = Recorded::from_bytes(&file("memory.bin")).unwrap();
+        let expected = String::from_utf8(file("dump.txt")).unwrap();
+        assert_eq!(look(&exe, &memory).unwrap(), expected, "{}", place.display());
+        torture(&exe, &memory, 60);
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
+#[test]
+fn what_is_not_a_readable_go_program_is_refused_in_one_sentence() {
+    let check = |pid: &str, expected: &str| {
+        let why = support::output(Command::new(support::goinit()).args(["dump", pid]));
+        let why = why.unwrap_err();
+        assert!(why.contains(expected) && why.lines().count() == 1, "{why}");
+    };
+    check("999999999", "there is no process");
+    check(&std::process::id().to_string(), "it is not a Go program");
+    check("0", "give one process number");
+}
+
+/// The note that the table was taken from, compared field by field.
+#[test]
+fn the_layout_table_equals_the_measured_offsets() {
+    let Some(path) = support::shared("design/go-offsets.json") else { return };
+    let note: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    for layout in LAYOUTS {
+        let Layout { minor, .. } = layout;
+        let version = &note["versions"][format!("1.{minor}")];
+        let vu = if minor >= 26 { 8 } else { 0 };
+        let check = |structure: &str, field: &str, ours: u16, more: u64| {
+            let theirs = version[structure][field].as_u64().map_or(0, |offset| offset + more);
+            assert_eq!(u64::from(ours), theirs, "Go 1.{minor} {structure}.{field}");
+        };
+        check("g", "size", layout.size, 0);
+        check("g", "syscallsp", layout.syscall_sp, 0);
+        check("g", "atomicstatus", layout.status, 0);
+        check("g", "goid", layout.goid, 0);
+        check("g", "waitsince", layout.wait_since, 0);
+        check("g", "waitreason", layout.wait_reason, 0);
+        check("g", "trackingSeq", layout.tracking, 0);
+        check("g", "lockedm", layout.locked_m, 0);
+        check("g", "parentGoid", layout.parent, 0);
+        check("g", "gopc", layout.created_pc, 0);
+        check("g", "startpc", layout.start_pc, 0);
+        check("g", "waiting", layout.waiting, 0);
+        check("g", "timer", layout.timer, 0);
+        check("g", "sleepWhen", layout.sleep_when, 0);
+        check("g", "runningCleanups", layout.cleanups, 0);
+        check("m", "procid", layout.m_tid, 0);
+        check("m", "curg", layout.m_curg, 0);
+        check("sudog", "elem", layout.sudog_elem, vu);
+        check("sudog", "waitlink", layout.sudog_link, 0);
+        check("sudog", "c", layout.sudog_chan, vu);
+        check("pollDesc", "rg", layout.poll_read, 0);
+        check("moduledata", "gofunc", layout.inlined, 0);
+        check("moduledata", "inittasks", layout.init_tasks, 0);
+    }
+}

@@ -1,0 +1,1 @@
+//! Any init, driven from outside: see `INIT_UNDER_TEST`.

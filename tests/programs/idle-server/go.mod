@@ -1,0 +1,3 @@
+module example.com/idle-server
+
+go 1.19

@@ -1,0 +1,75 @@
+"""Brings a process into an awkward state and then becomes the command.
+
+    launch.py [OPTION...] -- COMMAND [ARG...]
+
+The tests cannot do this with std::process::Command without unsafe code, and a shell cannot do all
+of it. Nothing of Python survives the exec: dispositions and mask are put back to what the options
+say.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG = 38, 36, 1
+
+
+def main():
+    cut = sys.argv.index("--")
+    options, command = sys.argv[1:cut], sys.argv[cut + 1:]
+    for number in range(1, signal.NSIG):
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # KILL, STOP and the two glibc keeps for itself
+    close, uid, gid = [], None, None
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "--ignore":
+            for number in value.split(","):
+                signal.signal(int(number), signal.SIG_IGN)
+        elif name == "--block-all":
+            signal.pthread_sigmask(signal.SIG_SETMASK, range(1, signal.NSIG))
+        elif name == "--close":
+            close = [int(number) for number in value.split(",")]
+        elif name == "--open":  # FD:PATH, inherited by the command
+            number, path = value.split(":", 1)
+            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.dup2(opened, int(number), inheritable=True)
+        elif name == "--nofile":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(value), int(value)))
+        elif name == "--cgroup":
+            with open(os.path.join(value, "cgroup.procs"), "w", encoding="ascii") as procs:
+                procs.write(str(os.getpid()))
+        elif name == "--uid":
+            uid = gid = int(value)
+        elif name == "--no-new-privs":
+            ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        elif name == "--subreaper":
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        elif name == "--session":
+            os.setsid()
+        elif name == "--chdir":
+            os.chdir(value)
+        elif name == "--chroot":
+            os.chroot(value)
+            os.chdir("/")
+        elif name == "--env-pid":  # NAME: this pid, which the command keeps
+            os.environ[value] = str(os.getpid())
+        else:
+            sys.exit(f"launch.py: unknown option {option}")
+    if gid is not None:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    for number in close:
+        try:
+            os.close(number)
+        except OSError:
+            pass
+    os.execvp(command[0], command)
+
+
+main()
