@@ -177,10 +177,10 @@ impl Watchdog {
                 return vec![Move::Blind(NO_HEARTBEAT)];
             }
         }
-        let happening = match self.note(now, seen) {
-            Happening::Nothing => self.due(now),
-            happening => happening,
-        };
+        let mut happening = self.note(now, seen);
+        if happening == Happening::Nothing {
+            happening = self.due(now);
+        }
         self.turn(now, happening)
     }
 
@@ -314,10 +314,7 @@ impl Watchdog {
                 self.state = State::Stalled { stall, next, asked: true };
                 vec![Move::Collect]
             }
-            (
-                State::Stalled { stall, asked: true, .. },
-                Happening::Convicted | Happening::Late,
-            ) => {
+            (State::Stalled { stall, asked: true, .. }, Happening::Convicted | Happening::Late) => {
                 let kind = self.kind_now(now).unwrap_or(stall.kind);
                 self.report(now, kind, stall.report.saturating_add(1))
             }
@@ -412,8 +409,7 @@ impl Watchdog {
     }
 
     fn watch(&mut self) -> Moves {
-        self.state =
-            if self.history.beats == 0 { State::Arming } else { State::Watching };
+        self.state = if self.history.beats == 0 { State::Arming } else { State::Watching };
         Moves::new()
     }
 
