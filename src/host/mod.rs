@@ -11,6 +11,8 @@ pub mod kubernetes;
 pub mod memory;
 pub mod oom;
 pub mod program;
+mod running;
+pub mod sampler;
 pub mod sink;
 pub mod supervisor;
 pub mod termination;

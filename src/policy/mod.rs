@@ -10,6 +10,7 @@ pub mod evidence;
 mod farewell;
 pub mod greeting;
 pub mod history;
+pub mod journal;
 pub mod limits;
 pub mod outbox;
 pub mod progress;

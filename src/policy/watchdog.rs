@@ -459,6 +459,3 @@ impl Watchdog {
         vec![Move::Recovered(Stall { lasted: now.since(stall.since), ..stall })]
     }
 }
-
-#[cfg(test)]
-mod tests;
