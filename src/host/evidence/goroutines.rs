@@ -70,7 +70,11 @@ fn facts(summary: &Summary) -> Goroutines {
         },
         moved: None,
         stopping_the_world: None,
-        lock_cycle: summary.lock_cycles.first().map(|ring| steps(ring, summary)).unwrap_or_default(),
+        lock_cycle: summary
+            .lock_cycles
+            .first()
+            .map(|ring| steps(ring, summary))
+            .unwrap_or_default(),
     }
 }
 
