@@ -2,6 +2,7 @@
 //! or `nix`. No policy, no logging.
 
 pub mod clock;
+pub mod cputime;
 pub mod fd;
 pub mod job;
 pub mod limits;
