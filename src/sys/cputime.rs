@@ -15,7 +15,9 @@ fn clock_of(pid: Pid) -> libc::clockid_t {
 /// system call, where reading the threads would take four for each. `None` = it is gone.
 #[must_use]
 pub fn of_process(pid: Pid) -> Option<u64> {
-    if pid.0 <= 0 {
+    // Beyond PID_MAX_LIMIT (4 Mi) the shift of the clock's number would lose bits and name
+    // another process.
+    if !(1..=1 << 22).contains(&pid.0) {
         return None;
     }
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
