@@ -24,6 +24,7 @@ def main():
             signal.signal(number, signal.SIG_DFL)
         except (OSError, ValueError):
             pass  # KILL, STOP and the two glibc keeps for itself
+    os.closerange(3, 4096)  # whatever the test runner was started with
     close, uid, gid = [], None, None
     for option in options:
         name, _, value = option.partition("=")
@@ -31,7 +32,7 @@ def main():
             for number in value.split(","):
                 signal.signal(int(number), signal.SIG_IGN)
         elif name == "--block-all":
-            signal.pthread_sigmask(signal.SIG_SETMASK, range(1, signal.NSIG))
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         elif name == "--close":
             close = [int(number) for number in value.split(",")]
         elif name == "--open":  # FD:PATH, inherited by the command
