@@ -20,6 +20,7 @@ Prints every goroutine of a running Go program: state, what it waits for, stack.
 memory; sends no signal and stops nothing. Works on stripped programs built with Go 1.19 to 1.27.
 
       --system         also the runtime's own goroutines and frames
+      --running        also stacks of goroutines on a CPU; stops their threads for some 100 us
       --group          equal goroutines once, with their number
       --json           one JSON document of groups instead of text
       --timeout TIME   give up after TIME (default 5s)
@@ -41,6 +42,7 @@ const BLOCK: usize = 64 * 1024;
 struct Options {
     pid: Pid,
     system: bool,
+    running: bool,
     group: bool,
     json: bool,
     timeout: Duration,
@@ -59,7 +61,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Code {
             return Code::FAILED;
         }
     };
-    let access = Access { pid: options.pid, memory: None };
+    let access = Access { pid: options.pid, memory: None, running: options.running };
     let dump = match goroutines::read(access, clock::mono().after(options.timeout)) {
         Ok(dump) => dump,
         Err(why) => {
@@ -97,6 +99,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>, String> {
     let mut options = Options {
         pid: Pid(0),
         system: false,
+        running: false,
         group: false,
         json: false,
         timeout: Duration::from_secs(5),
@@ -105,6 +108,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>, String> {
         match argument {
             Short('h') | Long("help") => return Ok(None),
             Long("system") => options.system = true,
+            Long("running") => options.running = true,
             Long("group") => options.group = true,
             Long("json") => options.json = true,
             Long("timeout") => {

@@ -6,7 +6,10 @@ pub(crate) mod arguments;
 pub(crate) mod dump;
 pub(crate) mod flags;
 pub(crate) mod help;
+pub(crate) mod inspect;
+pub(crate) mod limits;
 pub(crate) mod out;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod values;
 
@@ -26,7 +29,10 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
     let mut rest = || arguments.split_off(1);
     match first.as_str() {
         "run" => run::main(rest()),
+        "limits" => limits::main(rest()),
+        "inspect" => inspect::main(rest()),
         "dump" => dump::main(rest()),
+        "report" => report::main(rest()),
         // Hidden: what the run form starts to look at a program that stalled.
         "__evidence" => crate::host::evidence::main(rest()),
         "help" => {

@@ -5,9 +5,10 @@ use super::arguments::{self, Asked, Run};
 use super::{help, out};
 use crate::exit::Code;
 use crate::go::line;
-use crate::host::cgroup::{self, Counters};
+use crate::host::cgroup::{self, Counters, Places};
 use crate::host::files::Root;
 use crate::host::kubernetes;
+use crate::host::lookout::Lookout;
 use crate::host::oom::OomWatch;
 use crate::host::program::{self, Depth};
 use crate::host::sink::Sink;
@@ -115,8 +116,7 @@ impl Start {
         {
             self.warn(&format!("no signal at the parent's death: {error}"));
         }
-        let oom_kills = OomWatch::new(Counters::open(&self.root, &places));
-        self.launch(&program, &settings, &limits, signals, oom_kills)
+        self.launch(&program, &settings, &limits, &places, signals)
     }
 
     /// Decides the environment.
@@ -136,9 +136,10 @@ impl Start {
         program: &Program,
         settings: &Settings,
         limits: &Limits,
+        places: &Places,
         signals: SignalFd,
-        oom_kills: OomWatch,
     ) -> Code {
+        let oom_kills = OomWatch::new(Counters::open(&self.root, places));
         let pipe = if self.interactive { Ok(None) } else { fd::log_pipe().map(Some) };
         let pipe = match pipe {
             Ok(pipe) => pipe,
@@ -168,6 +169,9 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
+        let counters = Counters::open(&self.root, places);
+        let go = program.go().is_some();
+        let lookout = Lookout::new(child, go, counters, config.dump_dir.clone());
         let framing = pipe.as_ref().map_or(fd::Framing::Stream, |pipe| pipe.framing);
         let stderr = pipe.map(|pipe| pipe.reader);
         if let Some(stderr) = &stderr {
@@ -194,7 +198,7 @@ impl Start {
                     fd::Framing::Packets => line::Framing::Packets,
                     fd::Framing::Stream => line::Framing::Stream,
                 },
-                go: program.go().is_some(),
+                go,
                 heartbeat_ms,
             },
             at.mono,
@@ -213,6 +217,7 @@ impl Start {
             name_orphans,
             message: self.message,
             oom_kills,
+            lookout,
         }
         .run(&mut session)
     }
@@ -242,9 +247,10 @@ impl Start {
             kubernetes: &self.kubernetes,
         };
         let record = greeting::start(&start);
-        if !self.interactive || self.run.wishes.config.verbose {
-            self.outbox.post(now.wall, Class::Vital, &record);
+        if self.interactive && !self.run.wishes.config.verbose {
+            self.outbox.quiet(Severity::Warn);
         }
+        self.outbox.post(now.wall, Class::Vital, &record);
         for sentence in self.run.warnings.clone().iter().chain(&settings.warnings) {
             self.warn(sentence);
         }

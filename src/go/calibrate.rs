@@ -28,16 +28,19 @@ pub fn measure(program: &Program<'_>, memory: &dyn ReadMemory) -> Option<Layout>
     let (_, first) = sample.first()?;
     let word = |bytes: &[u8], at: usize| u64_at(bytes, at).unwrap_or(0);
 
+    let goid = only((112..256).step_by(8).filter(|at| numbers(&sample, *at)))?;
+    let parked: Vec<(u64, &[u8])> = sample
+        .iter()
+        .copied()
+        .filter(|(_, bytes)| u32_at(bytes, goid.saturating_sub(8)) == Some(4))
+        .collect();
     // The fields in front have not moved since 1.18; if they have, nothing else can be trusted.
-    let back = only(
-        (24..168)
-            .step_by(8)
-            .filter(|at| sample.iter().all(|(address, bytes)| word(bytes, *at) == *address)),
-    )?;
+    let back = only((24..168).step_by(8).filter(|at| {
+        !parked.is_empty() && parked.iter().all(|(address, bytes)| word(bytes, *at) == *address)
+    }))?;
     if back != SCHED_SP + 16 {
         return None;
     }
-    let goid = only((112..256).step_by(8).filter(|at| numbers(&sample, *at)))?;
     let main = program.table.function_named("runtime.main")?.entry;
     let start = only((200..BYTES).step_by(8).filter(|at| {
         word(first, *at) == main
@@ -46,16 +49,10 @@ pub fn measure(program: &Program<'_>, memory: &dyn ReadMemory) -> Option<Layout>
                 pc == 0 || program.table.function_at(pc).is_some_and(|it| it.entry == pc)
             })
     }))?;
-    let parked: Vec<&[u8]> = sample
-        .iter()
-        .map(|(_, bytes)| *bytes)
-        .filter(|bytes| u32_at(bytes, goid.saturating_sub(8)) == Some(4))
-        .collect();
     let frame = (SCHED_SP + 32..=SCHED_SP + 56).step_by(8).find(|at| {
-        !parked.is_empty()
-            && parked.iter().all(|bytes| {
-                (word(bytes, STACK_LO)..word(bytes, STACK_HI)).contains(&word(bytes, *at))
-            })
+        parked.iter().all(|(_, bytes)| {
+            (word(bytes, STACK_LO)..word(bytes, STACK_HI)).contains(&word(bytes, *at))
+        })
     })?;
     let current = current(memory, &sample, word);
     let newest = Layout::newest();

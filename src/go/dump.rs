@@ -308,7 +308,7 @@ impl Dump {
 
     /// Completes a frame whose place was not printed.
     fn pad(&mut self) {
-        if self.stack.len() % 2 == 0 {
+        if self.stack.len().is_multiple_of(2) {
             self.stack.push(1);
         }
     }

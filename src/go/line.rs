@@ -119,7 +119,7 @@ impl Assembler {
         // The next `SCHED ` from here on; looked for again only when it was passed.
         let mut next = self.finder.find(bytes);
         while !bytes.is_empty() {
-            if !self.raw.is_empty() || !self.lanes.is_empty() || !self.text.is_empty() {
+            if self.waits() {
                 let taken = self.slow(bytes, out);
                 bytes = after(bytes, taken);
                 next = self.finder.find(bytes);
@@ -134,7 +134,7 @@ impl Assembler {
             let line = first(bytes, newline);
             let taken = newline.saturating_add(1);
             match next {
-                Some(at) if at < newline => {
+                Some(at) if at < newline && line.len() < LINE_LIMIT => {
                     self.whole_line(line, out);
                     bytes = after(bytes, taken);
                     next = self.finder.find(bytes);
@@ -153,6 +153,11 @@ impl Assembler {
         }
     }
 
+    /// Whether anything waits for the bytes to come.
+    fn waits(&self) -> bool {
+        self.continues || !self.raw.is_empty() || !self.lanes.is_empty() || !self.text.is_empty()
+    }
+
     /// A line that holds `SCHED ` while nothing is in progress.
     fn whole_line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         if line.starts_with(HEAD)
@@ -166,12 +171,14 @@ impl Assembler {
 
     /// Collects bytes up to the newline or the limit; gives the number of bytes taken.
     fn slow(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) -> usize {
-        let limit = if starts(&self.raw) { SCHED_LIMIT } else { LINE_LIMIT };
+        // A record is judged when there is a whole piece of it, so that the cut does not depend on
+        // how the bytes arrive.
+        let limit = if self.raw.len() < LINE_LIMIT { LINE_LIMIT } else { SCHED_LIMIT };
         let room = limit.saturating_sub(self.raw.len()).max(1);
         let window = first(bytes, room);
         let Some(newline) = memchr::memchr(b'\n', window) else {
             self.raw.extend_from_slice(window);
-            if self.raw.len() >= limit {
+            if self.raw.len() >= limit && (limit == SCHED_LIMIT || !starts(&self.raw)) {
                 self.cut(out);
             }
             return window.len();

@@ -199,7 +199,11 @@ pub fn facts(dump: &Dump) -> String {
     if let Some(init) = dump.init.as_ref().filter(|init| !init.is_complete()) {
         let running = init.running.as_deref().unwrap_or("none");
         let _ = write!(out, "# init: {} of {} packages done", init.done, init.total);
-        let _ = writeln!(out, "; running {running}; pending {}", init.pending.join(", "));
+        let _ = write!(out, "; running {running}");
+        if !init.pending.is_empty() {
+            let _ = write!(out, "; pending {}", init.pending.join(", "));
+        }
+        out.push('\n');
     }
     for ring in &dump.cycles {
         let names: Vec<String> = ring.iter().map(|id| format!("goroutine {id}")).collect();

@@ -28,12 +28,9 @@ pub(crate) fn header(line: &[u8]) -> Option<Header<'_>> {
     let rest = line.strip_prefix(b"goroutine ")?;
     let (id, taken) = decimal(rest)?;
     let rest = after(rest, taken).strip_suffix(b":")?;
-    let rest = after(rest, rest.iter().position(|b| *b == b'[')?);
     // Between the number and the bracket stand only `gp=`, `m=` and `mp=`.
-    let before = line.len().checked_sub(rest.len())?;
-    if line.get(..before)?.last() != Some(&b' ') || before > 96 {
-        return None;
-    }
+    let bracket = memchr::memchr(b'[', first(rest, 96))?;
+    let rest = first(rest, bracket).ends_with(b" ").then(|| after(rest, bracket))?;
     let (inside, labels) = inside(after(rest, 1))?;
     let mut remarks = inside.split(|b| *b == b',');
     let state = remarks.next().filter(|state| !state.is_empty())?;
@@ -76,7 +73,7 @@ pub(crate) enum Line<'a> {
     Function(&'a [u8]),
     /// `created by main.main in goroutine 1`: the function.
     CreatedBy(&'a [u8]),
-    /// `	/src/pool.go:88 +0x1d`: file and line.
+    /// A tab, then `/src/pool.go:88 +0x1d`: file and line.
     Place(&'a [u8]),
     /// `...56 frames elided...`, in any version's words.
     Elided,

@@ -4,6 +4,7 @@
 //! runs it where a stuck kernel lock hurts nobody.
 
 use super::memory::Live;
+use super::running;
 use crate::go::elf::Elf;
 use crate::go::goroutine::{Dump, Wait};
 use crate::go::image::Image;
@@ -27,6 +28,9 @@ pub struct Access {
     pub pid: Pid,
     /// Its `/proc/PID/mem`, if it was opened earlier.
     pub memory: Option<File>,
+    /// Also read goroutines that are on a CPU: stops the thread of each for a moment. Not for a
+    /// process that reaps children: its waits would take the stops.
+    pub running: bool,
 }
 
 /// Why there is no dump.
@@ -82,6 +86,9 @@ pub fn read(access: Access, deadline: Mono) -> Result<Dump, Denied> {
     let expired = || clock::mono() >= deadline;
     let mut walker = Walker::new(&program, &memory);
     walker.read(&expired);
+    if access.running {
+        running::add_stacks(pid, &mut walker, deadline);
+    }
     walker.find_holders(&expired);
     let mut dump = walker.finish();
     describe_descriptors(pid, &mut dump);

@@ -3,6 +3,7 @@
 //! From the first turn on there is no early return and no exit but [`Action::Finish`]. The loop
 //! never writes to descriptors 1 or 2 and never waits for anything but poll.
 
+use super::lookout::Lookout;
 use super::sink::Sink;
 use super::termination::Message;
 use crate::exit::Code;
@@ -40,6 +41,8 @@ pub struct Supervisor {
     pub message: Message,
     /// Tells the number of OOM kills in our cgroup since the start.
     pub oom_kills: super::oom::OomWatch,
+    /// What the program's state is looked at with.
+    pub lookout: Lookout,
 }
 
 /// Bytes read from the program in one turn at most, so that signals are never starved.
@@ -62,10 +65,21 @@ impl Supervisor {
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono) } else { deadline };
             let stderr = self.stderr.as_ref().filter(|_| session.wants_stderr());
-            let wanted = [Some(self.signals.as_fd()), stderr.map(AsFd::as_fd), self.sink.waker()];
-            let [signals, stderr, sink] = poll::readable(wanted, deadline, before);
+            let deadline = deadline.into_iter().chain(self.lookout.deadline()).min();
+            let [sampler, collector] = self.lookout.descriptors();
+            let wanted = [
+                Some(self.signals.as_fd()),
+                stderr.map(AsFd::as_fd),
+                self.sink.waker(),
+                sampler,
+                collector,
+            ];
+            let [signals, stderr, sink, sampler, collector] =
+                poll::readable(wanted, deadline, before);
             let now = clock::now();
-            if let Some(gap) = deadline.map(|at| now.mono.since(at)).filter(|gap| *gap > SLACK) {
+            if let Some(gap) =
+                deadline.map(|at| now.mono.since(at.max(before.mono))).filter(|gap| *gap > SLACK)
+            {
                 self.feed(session, now, &Event::Gap(gap), &mut code);
             }
             if signals {
@@ -79,6 +93,12 @@ impl Supervisor {
             }
             if sink {
                 self.sink.heard();
+            }
+            if sampler && let Some(sample) = self.lookout.sample() {
+                self.feed(session, now, &Event::Sample(sample), &mut code);
+            }
+            if let Some(evidence) = self.lookout.evidence(now.mono, collector) {
+                self.feed(session, now, &Event::Evidence(Box::new(evidence)), &mut code);
             }
             self.hand_on(session);
             let current = self.sink.report();
@@ -116,6 +136,10 @@ impl Supervisor {
                         fd::set_foreground(terminal, self.child.0);
                     }
                 }
+                Action::Sample => self.lookout.ask(),
+                Action::Collect => self.lookout.collect(now.mono),
+                Action::Run { command, input } => self.lookout.run(&command, &input),
+                Action::Dump => self.lookout.dump(),
                 Action::LeaveMessage(text) => self.message.leave(&text),
                 Action::Finish(end) => *code = code.or(Some(end)),
             }
@@ -154,6 +178,9 @@ impl Supervisor {
         loop {
             let identity = self.name_orphans.then(peek).flatten().and_then(identity);
             let event = match next() {
+                Next::Changed(pid, Change::Ended(ending)) if self.lookout.is_own(pid, ending) => {
+                    continue;
+                }
                 Next::Changed(pid, Change::Ended(ending)) => {
                     let oom_kills = (pid == self.child).then(|| self.oom_kills.since_start());
                     Event::Reaped(Reaped { pid, ending, identity, oom_kills: oom_kills.flatten() })

@@ -2,14 +2,22 @@
 //! It may fail: the session catches it and goes on without.
 
 use super::backlog::Class;
-use super::config::Config;
+use super::config::{Config, OnStall};
 use super::event::{Action, Event};
-use super::outbox::Outbox;
-use super::record::{Origin, Severity, text};
+use super::evidence::Evidence;
+use super::history::Kind;
+use super::journal::Journal;
+use super::record::{Origin, Record, Severity, Value};
 use super::session::Session;
+use super::shutdown::Reason;
+use super::testimony;
+use super::verdict::{self, Class as Judged, Crash, Verdict};
+use super::watchdog::{Move, Seen, Settings, Stall, Watchdog};
+use crate::go::crash::{CrashHead, CrashKind};
 use crate::go::entry::Entry;
 use crate::go::line::{Assembler, Framing};
 use crate::units::{Mono, Now};
+use std::time::Duration;
 
 /// What the diagnosis has to know about the start.
 #[derive(Clone, Copy, Debug)]
@@ -22,17 +30,74 @@ pub struct Setup {
     pub heartbeat_ms: u32,
 }
 
+/// How long evidence may take: the evidence process is killed after three seconds.
+pub(super) const EVIDENCE_LIMIT: Duration = Duration::from_secs(4);
+/// A crash that was printed ends the process at once; from Go 1.24 on the runtime can lock itself
+/// up instead (panic.go, `fatal`). Silence for so long after it is taken for that.
+const CRASH_LIMIT: Duration = Duration::from_secs(10);
+
 /// The state of the diagnosis.
 #[derive(Debug)]
 pub struct Diagnosis {
     assembler: Assembler,
+    journal: Journal,
+    /// Nothing when switched off.
+    watchdog: Option<Watchdog>,
+    /// Since when a crash has been followed by silence.
+    crashed: Option<Mono>,
+    crash: Option<Crash>,
+    /// The newest evidence, until it was judged.
+    evidence: Option<Box<Evidence>>,
+    verdict: Option<Verdict>,
+    /// Kind of the stall that was last reported, for the last record.
+    stall: Option<Stall>,
+    stalls: u64,
+    testimony: Vec<String>,
+    goroutines: Option<u64>,
+}
+
+/// What the assembler is to do.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Feed(&'a [u8]),
+    Idle,
+    End,
+}
+
+/// What one read of the program's stderr brought, for the watchdog.
+#[derive(Default)]
+struct Brought {
+    app_bytes: u64,
+    snapshots: Vec<crate::go::snapshot::Snapshot>,
+    init_tasks: u64,
+    collected: Option<u64>,
+    crash: Option<Crash>,
 }
 
 impl Diagnosis {
     /// A diagnosis of a program that was just started.
     #[must_use]
-    pub fn new(_config: &Config, setup: Setup, _now: Mono) -> Self {
-        Self { assembler: Assembler::new(setup.framing) }
+    pub fn new(config: &Config, setup: Setup, now: Mono) -> Self {
+        let settings = Settings {
+            stall_after: config.stall_after,
+            heartbeat: Duration::from_millis(u64::from(setup.heartbeat_ms)),
+            evidence_limit: EVIDENCE_LIMIT,
+            expect_heartbeat: setup.go && setup.heartbeat_ms > 0,
+        };
+        let watches = !config.stall_after.is_zero() && setup.heartbeat_ms > 0;
+        Self {
+            assembler: Assembler::new(setup.framing),
+            journal: Journal::new(config.stderr.unwrap_or_default(), config.sched_log),
+            watchdog: watches.then(|| Watchdog::new(settings, now)),
+            crashed: None,
+            crash: None,
+            evidence: None,
+            verdict: None,
+            stall: None,
+            stalls: 0,
+            testimony: Vec::new(),
+            goroutines: None,
+        }
     }
 
     /// Takes one event.
@@ -41,39 +106,277 @@ impl Diagnosis {
         now: Now,
         event: &Event<'_>,
         session: &mut Session,
-        _actions: &mut Vec<Action>,
+        actions: &mut Vec<Action>,
     ) {
-        let outbox = &mut session.outbox;
-        let mut out = |entry: Entry<'_>| write(now, outbox, &entry);
+        let child = session.birth.child;
         match event {
-            Event::Stderr(bytes) => self.assembler.feed(bytes, &mut out),
-            Event::Quiet => self.assembler.idle(&mut out),
-            Event::StderrClosed => self.assembler.end(&mut out),
-            _ => {}
+            Event::Stderr(bytes) => self.read(now, bytes, session, actions),
+            Event::Quiet => {
+                let brought = self.assemble(now, session, Work::Idle);
+                self.tell(now, brought, 0, session, actions);
+            }
+            Event::StderrClosed => {
+                let brought = self.assemble(now, session, Work::End);
+                self.tell(now, brought, 0, session, actions);
+                if session.shutdown.is_running() {
+                    self.step(now, Seen::StderrClosed, session, actions);
+                }
+            }
+            Event::Sample(sample) => self.step(now, Seen::Sample(sample), session, actions),
+            Event::Evidence(evidence) => {
+                self.evidence = Some(evidence.clone());
+                self.step(now, Seen::Evidence(false), session, actions);
+            }
+            Event::Stopped(pid, _) if *pid == child => {
+                self.step(now, Seen::Stopped, session, actions);
+            }
+            Event::Continued(pid) if *pid == child => {
+                self.step(now, Seen::Continued, session, actions);
+            }
+            Event::Gap(gap) => self.step(now, Seen::Gap(*gap), session, actions),
+            Event::Tick => {
+                self.step(now, Seen::Tick, session, actions);
+                self.check_crash(now, session, actions);
+            }
+            Event::Signal(_)
+            | Event::Reaped(_)
+            | Event::Stopped(..)
+            | Event::Continued(_)
+            | Event::Childless
+            | Event::Sink(_) => {}
+        }
+    }
+
+    fn read(&mut self, now: Now, bytes: &[u8], session: &mut Session, actions: &mut Vec<Action>) {
+        if self.crashed.is_some() {
+            self.crashed = Some(now.mono);
+        }
+        let brought = self.assemble(now, session, Work::Feed(bytes));
+        let length = u64::try_from(bytes.len()).unwrap_or(0);
+        self.tell(now, brought, length, session, actions);
+    }
+
+    /// Lets the assembler work; every entry goes to the log and leaves what the watchdog needs.
+    fn assemble(&mut self, now: Now, session: &mut Session, work: Work<'_>) -> Brought {
+        let mut brought = Brought::default();
+        let journal = &mut self.journal;
+        let outbox = &mut session.outbox;
+        let mut out = |entry: Entry<'_>| {
+            journal.write(now, &entry, outbox);
+            match entry {
+                Entry::Sched(snapshot) => brought.snapshots.push(snapshot),
+                Entry::Init(_) => brought.init_tasks += 1,
+                Entry::Gc(gc) => brought.collected = Some(gc.cpu_percent),
+                Entry::Crash(head) => brought.crash = crash(&head),
+                Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
+                Entry::Json(line) => brought.app_bytes += length(line) + 1,
+                Entry::Damaged(_) | Entry::Goroutines(_) | Entry::DumpEnd(_) => {}
+            }
+        };
+        match work {
+            Work::Feed(bytes) => self.assembler.feed(bytes, &mut out),
+            Work::Idle => self.assembler.idle(&mut out),
+            Work::End => self.assembler.end(&mut out),
+        }
+        brought
+    }
+
+    /// Tells the watchdog what was brought, out of `total` bytes.
+    fn tell(
+        &mut self,
+        now: Now,
+        brought: Brought,
+        total: u64,
+        session: &mut Session,
+        actions: &mut Vec<Action>,
+    ) {
+        if brought.app_bytes > 0 {
+            self.step(now, Seen::AppBytes(brought.app_bytes), session, actions);
+        }
+        let runtime = total.saturating_sub(brought.app_bytes);
+        if runtime > 0 {
+            self.step(now, Seen::RuntimeBytes(runtime), session, actions);
+        }
+        for _ in 0..brought.init_tasks {
+            self.step(now, Seen::InitDone, session, actions);
+        }
+        if let Some(percent) = brought.collected {
+            self.step(now, Seen::Collected(percent), session, actions);
+        }
+        for snapshot in &brought.snapshots {
+            // A runtime that goes on did not crash, whatever a line of the program looked like.
+            self.crashed = None;
+            self.step(now, Seen::Heartbeat(snapshot), session, actions);
+            if self.watchdog.is_some() {
+                actions.push(Action::Sample);
+            }
+        }
+        if let Some(crash) = brought.crash {
+            self.step(now, Seen::Crashed(&crash), session, actions);
+            self.crashed = Some(now.mono);
+            self.crash = Some(crash);
+        }
+    }
+
+    fn step(&mut self, now: Now, seen: Seen<'_>, session: &mut Session, actions: &mut Vec<Action>) {
+        let Some(watchdog) = &mut self.watchdog else { return };
+        for step in watchdog.step(now.mono, seen) {
+            match step {
+                Move::Collect => actions.push(Action::Collect),
+                Move::Report(stall) => self.report(now, stall, session, actions),
+                Move::Recovered(stall) => {
+                    if self.stall.take().is_some() {
+                        let record = verdict::recovered(&stall);
+                        session.outbox.post(now.wall, Class::Vital, &record);
+                    }
+                    self.verdict = None;
+                }
+                Move::Blind(why) => {
+                    if session.shutdown.is_running() {
+                        let message = format!("the watchdog sees nothing: {why}");
+                        let record =
+                            Record::new(Severity::Info, "goinit.blind", Origin::Goinit, message);
+                        session.outbox.post(now.wall, Class::Vital, &record);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges a stall and says what it is; a program that is only waiting is described once.
+    fn report(&mut self, now: Now, stall: Stall, session: &mut Session, actions: &mut Vec<Action>) {
+        let Some(watchdog) = &self.watchdog else { return };
+        let evidence = self.evidence.take().unwrap_or_default();
+        let found = verdict::of_stall(&stall, watchdog.history(), &evidence);
+        let harmless = found.class == Judged::Ok;
+        if harmless && self.verdict.as_ref().is_some_and(|before| before.cause == found.cause) {
+            return;
+        }
+        if !harmless {
+            self.stalls += u64::from(self.stall.is_none());
+            self.stall = Some(stall);
+            let record = verdict::stall(&stall, watchdog.history(), session.birth.child);
+            self.journal.pour_ring(&mut session.outbox);
+            session.outbox.post(now.wall, Class::Vital, &record);
+            self.testify(now, &evidence, stall.report, session);
+        }
+        session.outbox.post(now.wall, Class::Vital, &found.record());
+        let condemned = found.condemns();
+        if !harmless {
+            self.act(&found, stall.report, session, actions);
+        }
+        self.verdict = Some(found);
+        if condemned && session.config.on_stall != OnStall::Report {
+            session.end(now, Reason::Stall, actions);
+        }
+    }
+
+    /// Posts the evidence, and keeps its sentences for the termination message.
+    fn testify(&mut self, now: Now, evidence: &Evidence, report: u32, session: &mut Session) {
+        let records = testimony::records(evidence, &format!("stall-{report}"));
+        self.testimony = records.iter().take(3).map(|one| one.message().to_owned()).collect();
+        self.goroutines = evidence.goroutines.got().map(|all| all.total);
+        for record in &records {
+            session.outbox.post(now.wall, Class::Vital, record);
+        }
+    }
+
+    /// What the user wants done beside the log, at the first report of a stall.
+    fn act(&self, found: &Verdict, report: u32, session: &Session, actions: &mut Vec<Action>) {
+        if report != 1 {
+            return;
+        }
+        if let Some(command) = &session.config.on_stall_exec {
+            let input = found.object(session.birth.child);
+            actions.push(Action::Run { command: command.clone(), input });
+        }
+        if session.config.dump_dir.is_some() {
+            actions.push(Action::Dump);
+        }
+    }
+
+    /// The run's own deadline has come: what does the program do? With the evidence that has
+    /// arrived meanwhile, if any.
+    pub(super) fn at_deadline(&mut self, now: Now, session: &mut Session) {
+        let Some(watchdog) = &self.watchdog else { return };
+        let Some(evidence) = self.evidence.take() else { return };
+        let history = watchdog.history();
+        let lasted = now.mono.since(history.progress);
+        let case = verdict::Case { kind: Kind::Idle, lasted, history, evidence: &evidence };
+        let found = verdict::judge(&case);
+        self.journal.pour_ring(&mut session.outbox);
+        self.testify(now, &evidence, 0, session);
+        session.outbox.post(now.wall, Class::Vital, &found.record());
+        self.verdict = Some(found);
+    }
+
+    fn check_crash(&mut self, now: Now, session: &mut Session, actions: &mut Vec<Action>) {
+        if self.crashed.is_some_and(|at| now.mono >= at.after(CRASH_LIMIT)) {
+            self.crashed = None;
+            session.end(now, Reason::CrashHang, actions);
         }
     }
 
     /// The earliest instant at which it wants to be asked again.
     pub(super) fn deadline(&self) -> Option<Mono> {
-        None
+        let crash = self.crashed.map(|at| at.after(CRASH_LIMIT));
+        let watchdog = self.watchdog.as_ref().and_then(Watchdog::deadline);
+        crash.into_iter().chain(watchdog).min()
+    }
+
+    /// The last verdict, if any.
+    pub(super) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// The crash that the runtime printed, if any.
+    pub(super) fn crash(&self) -> Option<&Crash> {
+        self.crash.as_ref()
+    }
+
+    /// Lines of evidence for the termination message.
+    pub(super) fn testimony(&self) -> &[String] {
+        &self.testimony
+    }
+
+    /// Figures for the last record.
+    pub(super) fn counters(&self) -> Vec<(&'static str, Value)> {
+        let counts = self.journal.counts();
+        let mut list = vec![
+            ("counters.sched_lines", Value::Uint(counts.sched_lines)),
+            ("counters.child_lines", Value::Uint(counts.child_lines)),
+            ("counters.forged_suspects", Value::Uint(counts.forged_suspects)),
+            ("counters.stalls", Value::Uint(self.stalls)),
+        ];
+        if let Some(goroutines) = self.goroutines {
+            list.push(("go.goroutine.count", Value::Uint(goroutines)));
+        }
+        list
+    }
+
+    /// The kind of the stall that lasts, if one does.
+    pub(super) fn stalled(&self) -> Option<&'static str> {
+        self.stall.map(|stall| stall.kind.word())
+    }
+
+    /// Writes out the snapshots that were held back, at a bad end.
+    pub(super) fn pour_ring(&mut self, session: &mut Session) {
+        self.journal.pour_ring(&mut session.outbox);
     }
 }
 
-fn write(now: Now, outbox: &mut Outbox, entry: &Entry<'_>) {
-    let line = match entry {
-        Entry::Text(line) => String::from_utf8_lossy(line.bytes).into_owned(),
-        Entry::Json(line) => {
-            return outbox.write(Class::Line, |_, out| {
-                out.extend_from_slice(line);
-                out.push(b'\n');
-            });
-        }
-        other => format!("{other:?}"),
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(0)
+}
+
+/// A crash that ends the process; a dump on request does not have to.
+fn crash(head: &CrashHead<'_>) -> Option<Crash> {
+    let kind = match head.kind {
+        CrashKind::Panic => "panic",
+        CrashKind::Fatal => "fatal",
+        CrashKind::Signal => return None,
     };
-    outbox.write(Class::Line, |frame, out| {
-        frame.head(now.wall, Severity::Info, out);
-        text(&line, out);
-        frame.tail("child.line", Origin::Child, out);
-        out.extend_from_slice(b",\"child\":{\"stream\":\"stderr\"}}\n");
-    });
+    let mut message = String::from_utf8_lossy(head.first_line()).into_owned();
+    super::record::shorten(&mut message, super::record::MESSAGE_LIMIT);
+    Some(Crash { kind, message })
 }

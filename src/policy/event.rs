@@ -2,6 +2,8 @@
 //! session. No callbacks: the loop turns descriptors into events and performs the actions.
 
 use super::backlog::SinkReport;
+use super::evidence::Evidence;
+use super::progress::Sample;
 use crate::exit::{Code, Ending};
 use crate::units::{Pid, Received, Signal, Target};
 use std::time::Duration;
@@ -27,6 +29,10 @@ pub enum Event<'a> {
     StderrClosed,
     /// Where the log stands.
     Sink(SinkReport),
+    /// The program's counters, asked for by [`Action::Sample`].
+    Sample(Sample),
+    /// What the evidence process found, asked for by [`Action::Collect`].
+    Evidence(Box<Evidence>),
     /// goinit itself did not run for so long beyond what it meant to wait.
     Gap(Duration),
     /// Time has passed.
@@ -64,6 +70,19 @@ pub enum Action {
     Suspend,
     /// Give the terminal back to the program, which goes on.
     Resume,
+    /// Read the program's counters.
+    Sample,
+    /// Start the evidence process, unless one is under way.
+    Collect,
+    /// Run `--on-stall-exec` with the verdict, a JSON object, on its standard input.
+    Run {
+        /// The command, for /bin/sh.
+        command: String,
+        /// The object.
+        input: String,
+    },
+    /// Write the full goroutine dump into `--dump-dir`.
+    Dump,
     /// Write the termination message.
     LeaveMessage(String),
     /// Flush the log and end with this code.

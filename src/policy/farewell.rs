@@ -1,6 +1,7 @@
 //! The last words of a run: the exit code, the `goinit.exit` record, the termination message.
 
 use super::backlog::Class;
+use super::diagnosis::Diagnosis;
 use super::event::Action;
 use super::record::{Origin, Record, Severity};
 use super::session::Session;
@@ -45,6 +46,12 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
         sentence.push_str(&format!(" (remapped to {})", code.0));
     }
     let severity = if code == Code::SUCCESS { Severity::Info } else { Severity::Error };
+    if code != Code::SUCCESS
+        && let Some(mut diagnosis) = session.diagnosis.take()
+    {
+        diagnosis.pour_ring(session);
+        session.diagnosis = Some(diagnosis);
+    }
     let mut record = Record::new(severity, "goinit.exit", Origin::Goinit, sentence.clone())
         .put("process.pid", session.birth.child.0);
     if let Some(reaped) = &session.end {
@@ -59,7 +66,7 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
         .put("exit.by", end.by.word())
         .put("exit.after_ms", now.mono.since(session.birth.at));
     if code != Code::SUCCESS {
-        record = record.put("error.type", end.cause).put("error.message", end.sentence);
+        record = record.put("error.type", end.cause).put("error.message", end.sentence.clone());
     }
     if session.shutdown.pipe_left_open() {
         record = record.put("exit.stderr_held", true);
@@ -67,12 +74,43 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
     record = record
         .put("counters.signals", session.counts.signals)
         .put("counters.orphans", session.counts.orphans)
-        .put("counters.dropped_lines", session.sink.dropped.lost() + session.sink.unwritten);
+        .put("counters.dropped_lines", session.sink.dropped.lost() + session.sink.unwritten)
+        .put("counters.dropped_snapshots", session.sink.dropped.snapshots);
+    let figures = session.diagnosis.as_ref().map(Diagnosis::counters).unwrap_or_default();
+    for (path, value) in figures {
+        record = record.put(path, value);
+    }
     session.outbox.post(now.wall, Class::Vital, &record);
     if code != Code::SUCCESS {
-        actions.push(Action::LeaveMessage(sentence));
+        actions.push(Action::LeaveMessage(message(session, &end, code, &sentence)));
     }
     actions.push(Action::Finish(code));
+}
+
+/// The termination message.
+fn message(session: &Session, end: &End, code: Code, sentence: &str) -> String {
+    let mut members = vec![
+        ("cause", end.cause.into()),
+        ("code", code.0.into()),
+        ("by", end.by.word().into()),
+        ("run", session.outbox.frame.run().to_owned().into()),
+    ];
+    let diagnosis = session.diagnosis.as_ref();
+    let verdict = diagnosis.and_then(Diagnosis::verdict);
+    members.extend(diagnosis.and_then(Diagnosis::stalled).map(|kind| ("stall", kind.into())));
+    members.extend(verdict.map(|found| ("verdict", found.cause.into())));
+    let place = verdict.and_then(|found| found.place.clone());
+    members.extend(place.map(|place| ("where", place.into())));
+    let on = verdict.and_then(|found| found.on.clone());
+    members.extend(on.map(|on| ("blocked_on", on.into())));
+    let lines = diagnosis.map(Diagnosis::testimony).unwrap_or_default();
+    super::verdict::message(sentence, &members, lines, session.config.termination_bytes)
+}
+
+/// What the verdict adds to a sentence: `: it waits for …`.
+fn because(session: &Session) -> String {
+    let verdict = session.diagnosis.as_ref().and_then(Diagnosis::verdict);
+    verdict.map_or_else(String::new, |found| format!(": {}", found.sentence))
 }
 
 /// Puts the end into words.
@@ -87,7 +125,7 @@ fn end(session: &Session) -> End {
                 code: session.config.exit_on_timeout,
                 cause: "deadline",
                 by: By::Goinit,
-                sentence: format!("deadline of {after} exceeded, the program was ended"),
+                sentence: format!("deadline of {after} exceeded{}", because(session)),
             };
         }
         Some(Reason::Stall) => {
@@ -95,7 +133,7 @@ fn end(session: &Session) -> End {
                 code: session.config.exit_on_stall,
                 cause: "stall",
                 by: By::Goinit,
-                sentence: "the program made no progress and was ended".to_owned(),
+                sentence: format!("stalled and ended{}", because(session)),
             };
         }
         Some(Reason::CrashHang) => {
@@ -112,9 +150,14 @@ fn end(session: &Session) -> End {
         Some(Ending::Exited(0)) => {
             ("completed", By::Child, "the program ended with exit code 0".to_owned())
         }
-        Some(Ending::Exited(code)) => {
-            ("failed", By::Child, format!("the program ended with exit code {code}"))
-        }
+        Some(Ending::Exited(code)) => match session.diagnosis.as_ref().and_then(Diagnosis::crash) {
+            Some(crash) => {
+                let word = if crash.kind == "panic" { "panic" } else { "fatal error" };
+                let text = format!("{word}: {}; exit code {code}", crash.message);
+                (if crash.kind == "panic" { "panic" } else { "fatal_error" }, By::Child, text)
+            }
+            None => ("failed", By::Child, format!("the program ended with exit code {code}")),
+        },
         Some(Ending::Signalled { signal: Signal::KILL, .. }) if oom_killed(session) => (
             "oom_killed",
             By::Kernel,

@@ -1,7 +1,7 @@
 //! Records on their way from the session to the log: rendered bytes with the class of each.
 
 use super::backlog::Class;
-use super::record::{Frame, Record};
+use super::record::{Frame, Record, Severity};
 use crate::units::Wall;
 
 /// Rendered records of one turn of the loop.
@@ -9,6 +9,8 @@ use crate::units::Wall;
 pub struct Outbox {
     /// Gives each record its time and number.
     pub frame: Frame,
+    /// Records of goinit below this severity are not rendered at all.
+    least: Severity,
     bytes: Vec<u8>,
     items: Vec<(Class, usize)>,
 }
@@ -17,11 +19,24 @@ impl Outbox {
     /// An empty one for the run with this number.
     #[must_use]
     pub fn new(run: u32) -> Self {
-        Self { frame: Frame::new(run), bytes: Vec::new(), items: Vec::new() }
+        Self {
+            frame: Frame::new(run),
+            least: Severity::Debug,
+            bytes: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
+    /// Leaves out records below `least`: a terminal that the program kept is not a log.
+    pub fn quiet(&mut self, least: Severity) {
+        self.least = least;
     }
 
     /// Renders a record.
     pub fn post(&mut self, wall: Wall, class: Class, record: &Record) {
+        if record.severity() < self.least {
+            return;
+        }
         self.write(class, |frame, out| frame.render(wall, record, out));
     }
 

@@ -393,6 +393,14 @@ impl Frame {
     }
 }
 
+/// A JSON object of its own, on one line.
+#[must_use]
+pub fn object(members: &[(&'static str, Value)]) -> String {
+    let mut out = Vec::new();
+    render_value(&Value::Object(members.to_vec()), &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Appends `text` as a JSON string with its quotes.
 pub fn text(text: &str, out: &mut Vec<u8>) {
     // Writing into memory cannot fail, and a str is always valid JSON text.

@@ -7,7 +7,7 @@
 
 use super::backlog::{Class, SinkReport};
 use super::config::Config;
-use super::diagnosis::Diagnosis;
+use super::diagnosis::{Diagnosis, EVIDENCE_LIMIT};
 use super::event::{Action, Event, Reaped};
 use super::farewell;
 use super::outbox::Outbox;
@@ -47,6 +47,8 @@ pub struct Session {
     /// The program's end, once known.
     pub(super) end: Option<Reaped>,
     dropped_said: u64,
+    /// The deadline has passed and evidence is being collected until then.
+    looking: Option<Mono>,
     finished: bool,
 }
 
@@ -72,6 +74,7 @@ impl Session {
             sink: SinkReport::default(),
             end: None,
             dropped_said: 0,
+            looking: None,
             finished: false,
         }
     }
@@ -88,7 +91,13 @@ impl Session {
             Event::StderrClosed => self.shutdown.pipe_closed(now.mono),
             Event::Sink(report) => self.sink = *report,
             Event::Tick => self.tick(now, &mut actions),
-            Event::Continued(_) | Event::Stderr(_) | Event::Quiet | Event::Gap(_) => {}
+            Event::Evidence(_) if self.looking.is_some() => self.looking = Some(now.mono),
+            Event::Continued(_)
+            | Event::Stderr(_)
+            | Event::Quiet
+            | Event::Sample(_)
+            | Event::Evidence(_)
+            | Event::Gap(_) => {}
         }
         self.diagnose(now, event, &mut actions);
         if matches!(event, Event::Sink(_)) {
@@ -163,17 +172,37 @@ impl Session {
 
     fn tick(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.timeout().is_some_and(|at| now.mono >= at) {
-            self.end(now, Reason::Deadline, actions);
+            self.deadline_passed(now, actions);
         }
         for signal in self.shutdown.tick(now.mono) {
             self.escalate(now, signal, actions);
         }
     }
 
+    /// The run's own deadline: first a look at what the program does, then its end.
+    fn deadline_passed(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.diagnosis.is_some() && self.looking.is_none() {
+            self.looking = Some(now.mono.after(EVIDENCE_LIMIT));
+            actions.push(Action::Collect);
+            return;
+        }
+        if let Some(mut diagnosis) = self.diagnosis.take() {
+            // The same boundary as for events: a fault in judging must not keep the program
+            // alive beyond its deadline.
+            let judged = catch_unwind(AssertUnwindSafe(|| {
+                diagnosis.at_deadline(now, self);
+                diagnosis
+            }));
+            self.diagnosis = judged.ok();
+        }
+        self.end(now, Reason::Deadline, actions);
+    }
+
     /// When the run's own deadline is due, as long as it can be.
     fn timeout(&self) -> Option<Mono> {
         let pending = self.shutdown.is_running() && self.shutdown.reason().is_none();
-        self.config.timeout.filter(|_| pending).map(|after| self.birth.at.after(after))
+        let due = self.config.timeout.filter(|_| pending).map(|after| self.birth.at.after(after));
+        due.map(|at| self.looking.unwrap_or(at))
     }
 
     /// goinit itself ends the program.

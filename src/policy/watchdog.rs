@@ -323,10 +323,7 @@ impl Watchdog {
                 self.state = State::Stalled { stall, next, asked: true };
                 vec![Move::Collect]
             }
-            (
-                State::Stalled { stall, asked: true, .. },
-                Happening::Convicted | Happening::Late,
-            ) => {
+            (State::Stalled { stall, asked: true, .. }, Happening::Convicted | Happening::Late) => {
                 let kind = self.kind_now(now).unwrap_or(stall.kind);
                 self.report(now, kind, stall.report.saturating_add(1))
             }
@@ -409,8 +406,7 @@ impl Watchdog {
     }
 
     fn watch(&mut self) -> Moves {
-        self.state =
-            if self.history.beats == 0 { State::Arming } else { State::Watching };
+        self.state = if self.history.beats == 0 { State::Arming } else { State::Watching };
         Moves::new()
     }
 
@@ -445,6 +441,3 @@ impl Watchdog {
         vec![Move::Recovered(Stall { lasted: now.since(stall.since), ..stall })]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,5 +8,6 @@ pub mod limits;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
+pub mod trace;
 pub mod vm;
 pub mod wait;

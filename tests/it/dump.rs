@@ -22,12 +22,16 @@ const VERSIONS: [&str; 8] = ["1.19", "1.21", "1.22", "1.23", "1.24", "1.25", "1.
 
 /// Builds tests/programs/waits in one variant.
 fn build(version: &str, variant: &str) -> Option<PathBuf> {
+    build_of("waits", version, variant)
+}
+
+fn build_of(name: &str, version: &str, variant: &str) -> Option<PathBuf> {
     let toolchain = support::go(version)?;
     let place = Path::new(support::PROJECT).join("target/go-programs").join(version);
     fs::create_dir_all(&place).unwrap();
-    let target = place.join(format!("waits-{variant}"));
+    let target = place.join(format!("{name}-{variant}"));
     let (flags, cgo): (&[&str], &str) = match variant {
-        "plain" => (&[], "0"),
+        "plain" | "calibrate" => (&[], "0"),
         "stripped" => (&["-ldflags=-s -w"], "0"),
         "pie" => (&["-buildmode=pie"], "0"),
         _ => (&["-buildmode=pie", "-ldflags=-linkmode=external -s -w"], "1"),
@@ -38,7 +42,7 @@ fn build(version: &str, variant: &str) -> Option<PathBuf> {
     }
     let mut command = Command::new(&toolchain.go);
     command.arg("build").args(flags).arg("-o").arg(&target).arg(".");
-    command.current_dir(Path::new(support::PROJECT).join("tests/programs/waits"));
+    command.current_dir(Path::new(support::PROJECT).join("tests/programs").join(name));
     command.env("CGO_ENABLED", cgo).env("GOTOOLCHAIN", "local").env("GOPROXY", "off");
     command.env("GOFLAGS", "-mod=mod").env_remove("GOROOT");
     support::output(&mut command).unwrap();
@@ -344,5 +348,55 @@ fn the_layout_table_equals_the_measured_offsets() {
         check("pollDesc", "rg", layout.poll_read, 0);
         check("moduledata", "gofunc", layout.inlined, 0);
         check("moduledata", "inittasks", layout.init_tasks, 0);
+    }
+}
+
+/// On versions in the table, measuring must give what the table says.
+#[test]
+fn calibration_measures_what_the_table_says() {
+    for version in VERSIONS {
+        let Some(path) = build(version, "calibrate") else { continue };
+        let (mut child, _) = start(&path);
+        let memory = Live::new(Pid(i32::try_from(child.id()).unwrap()), None);
+        let exe = fs::read(&path).unwrap();
+        let elf = Elf::read(&exe.as_slice()).unwrap();
+        let image = Image::of_file(&elf, &exe, 0).unwrap();
+        let program = Program::locate(image, &memory).unwrap();
+        let Layout { syscall_sp, status, goid, wait_since, wait_reason, .. } = program.layout;
+        let Layout { created_pc, start_pc, waiting, .. } = program.layout;
+        let table =
+            [syscall_sp, status, goid, wait_since, wait_reason, created_pc, start_pc, waiting];
+        let it = goinit::go::calibrate::measure(&program, &memory);
+        end(&mut child, 9);
+        let it = it.unwrap_or_else(|| panic!("Go {version} cannot be measured"));
+        let measured = [
+            it.syscall_sp,
+            it.status,
+            it.goid,
+            it.wait_since,
+            it.wait_reason,
+            it.created_pc,
+            it.start_pc,
+            it.waiting,
+        ];
+        assert_eq!(measured, table, "Go {version}");
+    }
+}
+
+#[test]
+fn running_goroutines_show_their_line_and_a_lock_cycle_is_named() {
+    for version in ["1.19", "1.24", "1.27"] {
+        let Some(program) = build_of("spins", version, "stripped") else { continue };
+        let (mut child, _) = start(&program);
+        let pid = child.id().to_string();
+        let text = support::output(Command::new(support::goinit()).args([
+            "dump",
+            "--running",
+            pid.as_str(),
+        ]));
+        end(&mut child, 9);
+        let text = text.unwrap();
+        assert_eq!(text.matches("main.spin(").count(), 2, "Go {version}\n{text}");
+        assert_eq!(text.matches("# probable deadlock").count(), 1, "Go {version}\n{text}");
     }
 }

@@ -43,8 +43,9 @@ pub fn main(args: Vec<OsString>) -> Code {
     // What goes wrong in here is told by what is missing; a message would reach nobody.
     std::panic::set_hook(Box::new(|_| ()));
     let program = Program::new(Root::live(), task.pid);
-    confine::confine(&program, task.deadline);
+    // Before descriptors are closed: this one was inherited, too.
     let early = task.memory.and_then(limits::inherited).map(File::from);
+    confine::confine(&program, task.deadline);
     let mut inquiry = Inquiry {
         evidence: Evidence { at: started, pid: task.pid, ..Evidence::default() },
         program,

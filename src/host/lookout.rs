@@ -1,0 +1,193 @@
+//! What the loop looks at the program with, and what it starts beside it: the sampler, the
+//! evidence process, the commands of a stall. Each may fail alone; the loop never waits for any.
+
+use super::cgroup::Counters;
+use super::collector::{Collector, Executable, Plan, failed};
+use super::sampler::Sampler;
+use crate::exit::Ending;
+use crate::policy::evidence::Evidence;
+use crate::policy::progress::Sample;
+use crate::sys::fd;
+use crate::sys::spawn::{self, spawn};
+use crate::units::{Mono, Pid};
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Time between the two looks of the evidence process.
+const SAMPLE: Duration = Duration::from_millis(100);
+/// Time for all of it.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Processes of our own that may run at once beside the evidence process.
+const HELPERS: usize = 8;
+
+/// The state of it all.
+#[derive(Debug)]
+pub struct Lookout {
+    /// The program.
+    pid: Pid,
+    /// Its memory, opened right after its exec.
+    memory: Option<File>,
+    executable: Option<Executable>,
+    /// Taken by the sampler at the first question: a program without heartbeat needs none.
+    counters: Option<Counters>,
+    sampler: Option<Sampler>,
+    collector: Option<Collector>,
+    /// Evidence of a process that could not be started.
+    stillborn: Option<Evidence>,
+    helpers: Vec<Pid>,
+    dump_dir: Option<PathBuf>,
+}
+
+impl Lookout {
+    /// Opens the program's memory: right after its exec, so that it stays readable when the
+    /// program changes its user or makes itself non-dumpable.
+    #[must_use]
+    pub fn new(pid: Pid, go: bool, counters: Counters, dump_dir: Option<PathBuf>) -> Self {
+        let memory = go.then(|| File::open(format!("/proc/{pid}/mem")).ok()).flatten();
+        Self {
+            pid,
+            memory,
+            executable: Executable::own(),
+            counters: Some(counters),
+            sampler: None,
+            collector: None,
+            stillborn: None,
+            helpers: Vec::new(),
+            dump_dir,
+        }
+    }
+
+    /// Asks for the program's counters.
+    pub fn ask(&mut self) {
+        if let Some(counters) = self.counters.take() {
+            self.sampler = Sampler::start(self.pid, counters);
+        }
+        if let Some(sampler) = &self.sampler {
+            sampler.ask();
+        }
+    }
+
+    /// Starts the evidence process, unless one is under way.
+    pub fn collect(&mut self, now: Mono) {
+        if self.collector.is_some() {
+            return;
+        }
+        let plan = Plan {
+            pid: self.pid,
+            memory: self.memory.as_ref().map(AsFd::as_fd),
+            sample: SAMPLE,
+            deadline: DEADLINE,
+        };
+        let none = || crate::policy::evidence::Why::Unsupported("no /proc/self/exe".to_owned());
+        let started = match &self.executable {
+            Some(executable) => Collector::start(executable, &plan, now),
+            None => Err(none()),
+        };
+        match started {
+            Ok(collector) => {
+                self.helpers.push(collector.pid());
+                self.collector = Some(collector);
+            }
+            Err(why) => self.stillborn = Some(failed(self.pid, &why, now)),
+        }
+    }
+
+    /// Descriptors of the sampler and of the evidence process.
+    #[must_use]
+    pub fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        let sampler = self.sampler.as_ref().map(Sampler::waker);
+        [sampler, self.collector.as_ref().and_then(Collector::descriptor)]
+    }
+
+    /// When the evidence process has to be looked after.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Mono> {
+        let stillborn = self.stillborn.as_ref().map(|_| Mono(0));
+        stillborn.or_else(|| self.collector.as_ref().map(Collector::deadline))
+    }
+
+    /// The sample that was asked for.
+    pub fn sample(&self) -> Option<Sample> {
+        self.sampler.as_ref().and_then(Sampler::take)
+    }
+
+    /// The evidence, when it is complete or its time is over.
+    pub fn evidence(&mut self, now: Mono, readable: bool) -> Option<Evidence> {
+        if let Some(evidence) = self.stillborn.take() {
+            return Some(evidence);
+        }
+        let collector = self.collector.as_mut()?;
+        if readable {
+            collector.read();
+        }
+        if now >= collector.deadline() {
+            collector.expire();
+        }
+        if !collector.done() {
+            return None;
+        }
+        self.collector.take().map(Collector::finish)
+    }
+
+    /// Whether a process that ended is one of ours.
+    pub fn is_own(&mut self, pid: Pid, ending: Ending) -> bool {
+        if let Some(collector) = self.collector.as_mut().filter(|one| one.pid() == pid) {
+            collector.ended(ending);
+            self.helpers.retain(|helper| *helper != pid);
+            return true;
+        }
+        let before = self.helpers.len();
+        self.helpers.retain(|helper| *helper != pid);
+        self.helpers.len() != before
+    }
+
+    /// Runs a command of the user's with `input` on its standard input.
+    pub fn run(&mut self, command: &str, input: &str) {
+        let Ok(command) = CString::new(command) else { return };
+        let Ok((reader, writer)) = fd::pipe() else { return };
+        if fd::set_nonblocking(writer.as_fd()).is_err() {
+            return;
+        }
+        // The object is far smaller than a pipe, so this never waits and never falls short.
+        let _ = fd::write(writer.as_fd(), input.as_bytes());
+        drop(writer);
+        let args = [c"sh".to_owned(), c"-c".to_owned(), command];
+        self.start(c"/bin/sh", &args, &[(reader.as_raw_fd(), 0)]);
+    }
+
+    /// Writes the program's goroutines into the dump directory, by `goinit dump`.
+    pub fn dump(&mut self) {
+        let Some(directory) = &self.dump_dir else { return };
+        let seconds = crate::sys::clock::now().wall.0 / 1_000_000_000;
+        let path = directory.join(format!("goroutines-{}-{seconds}.txt", self.pid));
+        let Ok(file) = File::create(path) else { return };
+        let file = OwnedFd::from(file);
+        let Ok(pid) = CString::new(self.pid.to_string()) else { return };
+        let args = [c"goinit".to_owned(), c"dump".to_owned(), pid];
+        self.start(c"/proc/self/exe", &args, &[(file.as_raw_fd(), 1)]);
+    }
+
+    fn start(&mut self, path: &std::ffi::CStr, args: &[CString], descriptors: &[(i32, i32)]) {
+        if self.helpers.len() >= HELPERS {
+            return;
+        }
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            use std::os::unix::ffi::OsStrExt;
+            let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(text).ok()
+        });
+        let started = spawn(spawn::Plan {
+            path,
+            args,
+            env: environment.collect(),
+            descriptors,
+            own_group: true,
+            terminal: None,
+            traceable: false,
+        });
+        self.helpers.extend(started);
+    }
+}

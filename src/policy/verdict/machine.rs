@@ -1,0 +1,202 @@
+//! Rules about the process as a whole: stopped, throttled, starved, collecting garbage, spinning.
+
+use super::words::span;
+use super::{Case, Class, Confidence, Finding};
+use crate::policy::evidence::{Goroutines, Thread};
+use crate::policy::history::Kind;
+
+/// Percent of quota periods from which throttling explains slowness.
+const THROTTLED_PERCENT: u64 = 50;
+/// Percent of the memory limit from which memory explains slowness.
+const MEMORY_PERCENT: u64 = 95;
+/// Scheduling decisions a second that no useful work needs (a Gosched livelock makes millions).
+const LIVELOCK_TICKS: u64 = 200_000;
+/// Collections a second, or percent of CPU, from which collecting is all a program does.
+const GC_PER_SECOND: u64 = 5;
+const GC_PERCENT: u64 = 25;
+/// CPU in thousandths of one from which a thread counts as busy.
+const BUSY_PERMILLE: u64 = 300;
+
+/// All threads are stopped by a signal, or the cgroup is frozen.
+pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
+    let process = case.evidence.process.got();
+    let state = process.map(|process| process.state.as_str()).unwrap_or_default();
+    let frozen = case.evidence.cgroup.got().is_some_and(|cgroup| cgroup.frozen == Some(true));
+    let sentence = if frozen {
+        "the program is frozen: its cgroup's freezer is on (docker pause, a checkpoint)".to_owned()
+    } else if state == "t" {
+        "the program is held by a debugger (ptrace stop)".to_owned()
+    } else if state == "T" {
+        "the program is stopped by a signal (SIGSTOP or SIGTSTP): it is not stuck".to_owned()
+    } else {
+        return None;
+    };
+    let finding = Finding::new(Class::Stopped, "sigstop", Confidence::Certain, sentence);
+    Some(finding.next("send SIGCONT, thaw the cgroup, or detach the debugger"))
+}
+
+/// The runtime waits for all goroutines to stop, and one does not.
+pub(super) fn stop_the_world(case: &Case<'_>) -> Option<Finding> {
+    let seen = case.history.stopping.is_some()
+        || goroutines(case).is_some_and(|all| {
+            all.stopping_the_world == Some(true)
+                || all.main.as_ref().is_some_and(|main| main.state == "stopping the world")
+                || all.groups.iter().any(|group| group.state == "stopping the world")
+        });
+    let busy = busiest(case);
+    let one_runs = goroutines(case).is_some_and(|all| all.wakers.running > 0) || busy.is_some();
+    if !(case.kind == Kind::Stw || (seen && one_runs)) {
+        return None;
+    }
+    let place = goroutines(case).and_then(|all| super::goroutines::running(all));
+    let who = place.clone().map_or_else(String::new, |place| format!(": {place} does not stop"));
+    let sentence = format!("a garbage collection waits for all goroutines to stop{who}");
+    let finding = Finding::new(Class::Stalled, "gc-stw", Confidence::Likely, sentence);
+    let next = "put a function call into that loop, or drop GODEBUG=asyncpreemptoff=1";
+    Some(finding.at(place).next(next))
+}
+
+/// Garbage collection takes all the CPU there is.
+pub(super) fn gc_thrash(case: &Case<'_>) -> Option<Finding> {
+    let often = case.history.collections_per_second().is_some_and(|rate| rate >= GC_PER_SECOND);
+    let much = case.history.gc_percent.is_some_and(|percent| percent >= GC_PERCENT);
+    if case.kind == Kind::Idle || !(often && much) {
+        return None;
+    }
+    let sentence = format!(
+        "garbage collection takes {} % of the CPU: the live heap is as large as the memory limit",
+        case.history.gc_percent.unwrap_or_default()
+    );
+    let finding = Finding::new(Class::Slow, "gc-thrash", Confidence::Likely, sentence);
+    Some(finding.next("raise the memory limit (and GOMEMLIMIT with it), or find what holds memory"))
+}
+
+/// The cgroup is at its memory limit.
+pub(super) fn memory_pressure(case: &Case<'_>) -> Option<Finding> {
+    let cgroup = case.evidence.cgroup.got()?;
+    let limit = cgroup.memory_max.into_iter().chain(cgroup.memory_high).min()?;
+    let cache = cgroup.memory_inactive_file.unwrap_or(0);
+    let used = cgroup.memory_current?.saturating_sub(cache);
+    let moving = cgroup.memory_events_delta.high + cgroup.memory_events_delta.max > 0;
+    if case.kind == Kind::Idle || used < limit / 100 * MEMORY_PERCENT || !moving {
+        return None;
+    }
+    let mib = |bytes: u64| bytes >> 20;
+    let sentence = format!(
+        "memory is at its limit: {} of {} MiB are used and the kernel reclaims",
+        mib(used),
+        mib(limit)
+    );
+    let finding = Finding::new(Class::Slow, "memory-pressure", Confidence::Likely, sentence);
+    Some(finding.next("raise the memory limit, or find what holds memory"))
+}
+
+/// The CPU quota holds it back.
+pub(super) fn throttled(case: &Case<'_>) -> Option<Finding> {
+    let cgroup = case.evidence.cgroup.got();
+    let percent = cgroup.and_then(|cgroup| {
+        let recent = Some(&cgroup.cpu_delta).filter(|delta| delta.nr_periods > 0);
+        let both = recent.unwrap_or(&cgroup.cpu);
+        both.nr_throttled.saturating_mul(100).checked_div(both.nr_periods)
+    });
+    let percent = percent.or(case.history.activity.throttled_percent)?;
+    // A program that only waits may have been throttled at its start.
+    if percent < THROTTLED_PERCENT || case.kind == Kind::Idle {
+        return None;
+    }
+    let quota = cgroup.and_then(|cgroup| {
+        let quota = u32::try_from(cgroup.quota_us?).ok()?;
+        let period = u32::try_from(cgroup.period_us?).ok()?;
+        Some(f64::from(quota) / f64::from(period.max(1)))
+    });
+    let quota = quota.map_or_else(String::new, |cpus| format!(" of {cpus:.2} CPU"));
+    let sentence =
+        format!("held back by the CPU quota{quota}: throttled in {percent} % of its periods");
+    let finding = Finding::new(Class::Slow, "throttled", Confidence::Certain, sentence);
+    Some(finding.next("raise the CPU limit, or give the program less to do at once"))
+}
+
+/// More runnable goroutines than Ps, for long.
+pub(super) fn starved(case: &Case<'_>) -> Option<Finding> {
+    let snapshot = case.history.snapshot.as_ref()?;
+    let queued: u32 = snapshot.local.iter().sum::<u32>().saturating_add(snapshot.runqueue);
+    let yielding = ticks_per_second(case).is_some_and(|rate| rate >= LIVELOCK_TICKS);
+    if case.history.queued.is_none() || yielding || case.kind == Kind::Idle {
+        return None;
+    }
+    let sentence = format!(
+        "{queued} runnable goroutines wait for {} processors: too much work for the CPU there is",
+        snapshot.gomaxprocs
+    );
+    let finding = Finding::new(Class::Slow, "starved", Confidence::Likely, sentence);
+    Some(finding.next("give it more CPU (and GOMAXPROCS), or start less work at once"))
+}
+
+/// Goroutines yield to each other for ever.
+pub(super) fn livelock(case: &Case<'_>) -> Option<Finding> {
+    let yields = ticks_per_second(case);
+    let gosched = |all: &Goroutines| {
+        let yielding = |name: &str| name == "runtime.Gosched" || name.ends_with(".Gosched");
+        all.groups.iter().any(|group| {
+            matches!(group.state.as_str(), "runnable" | "running")
+                && group.frames.iter().take(2).any(|frame| yielding(&frame.function))
+        })
+    };
+    let by_ticks = yields.is_some_and(|rate| rate >= LIVELOCK_TICKS);
+    let by_stack = case.kind == Kind::Spinning && goroutines(case).is_some_and(gosched);
+    if !matches!(case.kind, Kind::Spinning | Kind::Starved) || !(by_ticks || by_stack) {
+        return None;
+    }
+    let place = goroutines(case).and_then(super::goroutines::running);
+    let rate = yields.map_or_else(String::new, |rate| format!(", {rate} switches a second"));
+    let at = place.clone().map_or_else(String::new, |place| format!(" in {place}"));
+    let sentence = format!("goroutines yield to each other and nothing comes of it{rate}{at}");
+    let finding = Finding::new(Class::Stalled, "livelock", Confidence::Likely, sentence);
+    Some(finding.at(place).next("wait on a channel or a condition instead of polling"))
+}
+
+/// It burns CPU and says nothing: a long computation looks just like a busy loop.
+pub(super) fn cpu_bound(case: &Case<'_>) -> Option<Finding> {
+    if case.kind != Kind::Spinning {
+        return None;
+    }
+    let place = goroutines(case).and_then(super::goroutines::running);
+    let at = place.clone().map_or_else(String::new, |place| format!(" in {place}"));
+    let sentence = format!(
+        "it computes{at}, without output for {}: a long computation or a busy loop",
+        span(case.lasted)
+    );
+    let finding = Finding::new(Class::Ok, "cpu-bound", Confidence::Unclear, sentence);
+    Some(finding.at(place).next("if it should be done by now, profile it or read that loop"))
+}
+
+/// No heartbeat ever: the Go runtime has not begun.
+pub(super) fn not_started(case: &Case<'_>) -> Option<Finding> {
+    if case.kind != Kind::Silent || case.history.beats > 0 || goroutines(case).is_some() {
+        return None;
+    }
+    let blocked = super::threads::blocked(case).map(|thread| super::threads::describe(thread));
+    let what = blocked.clone().map_or_else(String::new, |what| format!("; it is in {what}"));
+    let sentence = format!("the Go runtime has printed no heartbeat since the start{what}");
+    let finding = Finding::new(Class::Stalled, "not-started", Confidence::Unclear, sentence);
+    Some(finding.on(blocked).next("is it a Go program, or a wrapper that starts one?"))
+}
+
+/// The goroutines, if they could be read.
+pub(super) fn goroutines<'a>(case: &Case<'a>) -> Option<&'a Goroutines> {
+    case.evidence.goroutines.got().filter(|all| all.total > 0 || all.main.is_some())
+}
+
+/// Growth of the schedticks, if this Go version prints them, a second.
+fn ticks_per_second(case: &Case<'_>) -> Option<u64> {
+    case.history.ticks.map(|(_, grown)| grown)
+}
+
+/// The thread that used the most CPU between the two looks, if it used much.
+fn busiest<'a>(case: &Case<'a>) -> Option<&'a Thread> {
+    let sample_us = case.evidence.sample_ms.saturating_mul(1_000);
+    let threads = case.evidence.threads.got()?;
+    let most = threads.iter().max_by_key(|thread| thread.cpu_delta_us)?;
+    let permille = most.cpu_delta_us.saturating_mul(1_000).checked_div(sample_us)?;
+    (permille >= BUSY_PERMILLE).then_some(most)
+}

@@ -1,0 +1,270 @@
+//! Every rule, with the smallest evidence that it must recognise.
+
+use super::*;
+use crate::go::snapshot::Snapshot;
+use crate::policy::evidence::*;
+use crate::units::{Mono, Pid};
+
+fn frame(function: &str, line: u64) -> Frame {
+    Frame { function: function.into(), file: "/src/app.go".into(), line }
+}
+
+fn goroutine(state: &str, functions: &[&str]) -> Goroutine {
+    let frames = functions.iter().map(|name| frame(name, 7)).collect();
+    Goroutine { id: 1, state: state.into(), frames, ..Goroutine::default() }
+}
+
+fn goroutines(main: Goroutine) -> Evidence {
+    let all = Goroutines { total: 2, main: Some(main), ..Goroutines::default() };
+    let threads = Probe::Got(vec![thread("futex", Syscall::default())]);
+    Evidence { pid: Pid(7), goroutines: Probe::Got(all), threads, ..Evidence::default() }
+}
+
+fn thread(name: &str, call: Syscall) -> Thread {
+    let call = Syscall { name: name.into(), ..call };
+    Thread { tid: 9, same_call: true, syscall: Probe::Got(Some(call)), ..Thread::default() }
+}
+
+fn threads(threads: Vec<Thread>) -> Evidence {
+    Evidence { pid: Pid(7), threads: Probe::Got(threads), ..Evidence::default() }
+}
+
+fn target(kind: TargetKind, path: &str) -> Syscall {
+    let target = Target { kind, path: path.into(), socket: None };
+    Syscall { target: Some(target), ..Syscall::default() }
+}
+
+fn history() -> History {
+    let mut history = History::new(Mono(0));
+    history.beats = 30;
+    history.snapshot = Some(Snapshot { gomaxprocs: 2, idleprocs: 2, ..Snapshot::default() });
+    history
+}
+
+/// class/cause/confidence of a case.
+fn check_with(kind: Kind, history: &History, evidence: &Evidence, expected: &str) -> Verdict {
+    let lasted = Duration::from_secs(30);
+    let verdict = judge(&Case { kind, lasted, history, evidence });
+    let found = format!("{}/{}/{}", verdict.class.word(), verdict.cause, verdict.confidence.word());
+    assert_eq!(found, expected, "{}", verdict.sentence);
+    assert!(!verdict.sentence.is_empty() && !verdict.next.is_empty());
+    verdict
+}
+
+fn check(evidence: &Evidence, expected: &str) -> Verdict {
+    check_with(Kind::Idle, &history(), evidence, expected)
+}
+
+#[test]
+fn a_channel_nobody_can_send_on_is_a_certain_deadlock() {
+    let evidence = goroutines(goroutine("chan receive", &["main.wait", "main.main"]));
+    let verdict = check(&evidence, "stalled/channel/certain");
+    assert_eq!(verdict.place.as_deref(), Some("main.wait (/src/app.go:7)"));
+    assert!(verdict.condemns());
+}
+
+#[test]
+fn with_a_timer_alive_it_is_only_likely() {
+    let mut evidence = goroutines(goroutine("chan receive", &["main.wait", "main.main"]));
+    if let Probe::Got(all) = &mut evidence.goroutines {
+        all.wakers.timers = 1;
+    }
+    check(&evidence, "stalled/channel/likely");
+    let mut ticks = goroutines(goroutine("chan receive", &["main.wait", "main.main"]));
+    let timed = Syscall { timeout_ms: Some(499), ..Syscall::default() };
+    ticks.threads = Probe::Got(vec![thread("epoll_pwait", timed)]);
+    check(&ticks, "stalled/channel/likely");
+}
+
+#[test]
+fn package_init_is_named_with_its_progress() {
+    let mut evidence = goroutines(goroutine(
+        "chan receive",
+        &["app/settings.fetch", "app/settings.init.0", "runtime.doInit1"],
+    ));
+    if let Probe::Got(all) = &mut evidence.goroutines {
+        all.init = Some(InitProgress { done: 15, total: 21, ..InitProgress::default() });
+    }
+    let verdict = check(&evidence, "stalled/init/certain");
+    assert!(verdict.sentence.contains("app/settings.init.0"), "{}", verdict.sentence);
+    assert!(verdict.sentence.contains("15 of 21 packages"), "{}", verdict.sentence);
+}
+
+#[test]
+fn locks_and_wait_groups_are_sync_and_a_ring_of_locks_is_named() {
+    for state in [
+        "sync.WaitGroup.Wait",
+        "sync.Mutex.Lock",
+        "sync.RWMutex.RLock",
+        "semacquire",
+        "sync.Cond.Wait",
+        "select (no cases)",
+        "chan receive (nil chan)",
+    ] {
+        check(&goroutines(goroutine(state, &["main.main"])), "stalled/sync/certain");
+    }
+    let mut ring = goroutines(goroutine("sync.WaitGroup.Wait", &["main.main"]));
+    if let Probe::Got(all) = &mut ring.goroutines {
+        let step = |goroutine, holder| LockStep {
+            goroutine,
+            holder,
+            object: "mutex 0xc000010000".into(),
+            frame: Some(frame("main.transfer", 24)),
+        };
+        all.lock_cycle = vec![step(18, 19), step(19, 18)];
+    }
+    let verdict = check(&ring, "stalled/lock-cycle/likely");
+    assert!(verdict.sentence.contains("goroutine 18 in main.transfer"));
+}
+
+#[test]
+fn sleeping_polling_and_serving_are_described_and_never_accused() {
+    check(&goroutines(goroutine("sleep", &["time.Sleep", "main.main"])), "ok/timer-wait/likely");
+    let mut polls = history();
+    for second in [0, 5, 10, 15] {
+        polls.wrote(Mono(second * 1_000_000_000), 20);
+    }
+    let sleeps = goroutines(goroutine("sleep", &["time.Sleep", "main.main"]));
+    check_with(Kind::Idle, &polls, &sleeps, "ok/polling/likely");
+    let accept = ["internal/poll.(*FD).Accept", "net.(*TCPListener).Accept", "main.main"];
+    let verdict = check(&goroutines(goroutine("IO wait", &accept)), "ok/serving/likely");
+    assert!(!verdict.condemns());
+    let mut waits = goroutines(goroutine("chan receive", &["main.main"]));
+    if let Probe::Got(all) = &mut waits.goroutines {
+        let group = |state: &str, function: &str| GoroutineGroup {
+            state: state.into(),
+            frames: vec![frame(function, 1)],
+            ..GoroutineGroup::default()
+        };
+        all.groups =
+            vec![group("IO wait", "net.(*TCPListener).Accept"), group("syscall", "os/signal.loop")];
+    }
+    check(&waits, "ok/serving/likely");
+}
+
+#[test]
+fn a_silent_peer_and_a_missing_peer_are_told_apart() {
+    let mut reads = goroutine("IO wait", &["net.(*conn).Read", "main.main"]);
+    reads.waits_on = Some("fd 4 tcp 127.0.0.1:1 -> 127.0.0.1:2 ESTABLISHED".into());
+    check(&goroutines(reads), "stalled/io-read/likely");
+    let mut dials = goroutine("IO wait", &["net.(*netFD).connect", "net.Dial", "main.main"]);
+    dials.waits_on = Some("fd 4 tcp 127.0.0.1:1 -> 10.0.3.7:5432 SYN_SENT".into());
+    check(&goroutines(dials), "stalled/network-connect/likely");
+    let mut evidence = goroutines(goroutine(
+        "select",
+        &["net/http.(*persistConn).roundTrip", "net/http.Get", "main.main"],
+    ));
+    if let Probe::Got(all) = &mut evidence.goroutines {
+        all.groups = vec![GoroutineGroup {
+            state: "IO wait".into(),
+            frames: vec![frame("net/http.(*persistConn).readLoop", 1)],
+            waits_on: Some("fd 3 tcp a -> b ESTABLISHED".into()),
+            ..GoroutineGroup::default()
+        }];
+    }
+    let verdict = check(&evidence, "stalled/io-read/likely");
+    assert_eq!(verdict.on.as_deref(), Some("fd 3 tcp a -> b ESTABLISHED"));
+}
+
+#[test]
+fn blocked_calls_are_named_without_reading_memory() {
+    let flock = thread("flock", target(TargetKind::File, "/data/migrate.lock"));
+    let mut evidence = threads(vec![flock]);
+    evidence.locks = Probe::Got(vec![Lock {
+        kind: LockKind::Flock,
+        holder: Some(Pid(31)),
+        holder_name: Some("flyway".into()),
+        path: Some("/data/migrate.lock".into()),
+        ..Lock::default()
+    }]);
+    let verdict = check(&evidence, "stalled/file-lock/likely");
+    assert_eq!(verdict.on.as_deref(), Some("lock /data/migrate.lock held by pid 31 (flyway)"));
+    check(&threads(vec![thread("openat", target(TargetKind::Fifo, "/f"))]), "stalled/fifo/likely");
+    check(&threads(vec![thread("read", target(TargetKind::Fifo, "/f"))]), "stalled/fifo/likely");
+    let mut waits = threads(vec![thread("wait4", Syscall::default())]);
+    waits.children = Probe::Got(vec![Child {
+        pid: Pid(8),
+        parent: Pid(7),
+        name: "sleep".into(),
+        ..Child::default()
+    }]);
+    check(&waits, "stalled/subprocess/likely");
+    let many = (0..60).map(|_| thread("read", target(TargetKind::Pipe, "pipe:[1]"))).collect();
+    check(&threads(many), "stalled/syscall-threads/likely");
+}
+
+#[test]
+fn sockets_speak_where_goroutines_cannot() {
+    let socket = |state: &str| Socket {
+        proto: "tcp".into(),
+        remote: "10.0.3.7:5432".into(),
+        state: state.into(),
+        ..Socket::default()
+    };
+    let with = |state| {
+        let mut evidence = threads(vec![thread("futex", Syscall::default())]);
+        evidence.sockets = Probe::Got(vec![socket(state)]);
+        evidence
+    };
+    let verdict = check(&with("SYN_SENT"), "stalled/network-connect/likely");
+    assert_eq!(verdict.on.as_deref(), Some("tcp 10.0.3.7:5432 SYN_SENT"));
+    check(&with("ESTABLISHED"), "stalled/io-read/unclear");
+    check(&with("LISTEN"), "ok/serving/likely");
+    let timed = Syscall { timeout_ms: Some(500), ..Syscall::default() };
+    check(&threads(vec![thread("epoll_pwait", timed)]), "ok/timer-wait/unclear");
+    let parked = check(&threads(vec![thread("futex", Syscall::default())]), "stalled/sync/unclear");
+    assert!(!parked.condemns());
+}
+
+#[test]
+fn stops_and_throttling_come_before_everything_else() {
+    let mut evidence = goroutines(goroutine("chan receive", &["main.main"]));
+    evidence.process = Probe::Got(Process { state: "T".into(), ..Process::default() });
+    check(&evidence, "stopped/sigstop/certain");
+    let cgroup = Cgroup {
+        quota_us: Some(10_000),
+        period_us: Some(100_000),
+        cpu_delta: CpuStat { nr_periods: 10, nr_throttled: 9, ..CpuStat::default() },
+        ..Cgroup::default()
+    };
+    let evidence = Evidence { cgroup: Probe::Got(cgroup), ..Evidence::default() };
+    let verdict = check_with(Kind::Spinning, &history(), &evidence, "slow/throttled/certain");
+    assert!(verdict.sentence.contains("0.10 CPU: throttled in 90 %"), "{}", verdict.sentence);
+}
+
+#[test]
+fn burning_cpu_is_told_apart_by_what_the_scheduler_does() {
+    let evidence = Evidence::default();
+    check_with(Kind::Spinning, &history(), &evidence, "ok/cpu-bound/unclear");
+    let mut yields = history();
+    yields.ticks = Some((9_000_000, 4_300_000));
+    check_with(Kind::Spinning, &yields, &evidence, "stalled/livelock/likely");
+    let mut queued = history();
+    queued.queued = Some(Mono(0));
+    check_with(Kind::Starved, &queued, &evidence, "slow/starved/likely");
+    let mut stopping = history();
+    stopping.stopping = Some(Mono(0));
+    check_with(Kind::Stw, &stopping, &evidence, "stalled/gc-stw/likely");
+    let mut collects = history();
+    collects.gc_percent = Some(60);
+    for tenth in 0..20 {
+        collects.collected(Mono(tenth * 100_000_000), 60);
+    }
+    check_with(Kind::Spinning, &collects, &evidence, "slow/gc-thrash/likely");
+}
+
+#[test]
+fn a_program_that_never_began_is_not_accused_for_sure() {
+    let nothing = History::new(Mono(0));
+    let evidence = Evidence::default();
+    let verdict = check_with(Kind::Silent, &nothing, &evidence, "stalled/not-started/unclear");
+    assert!(!verdict.condemns());
+}
+
+#[test]
+fn the_termination_message_keeps_its_budget_and_begins_with_the_sentence() {
+    let end = [("cause", "deadline".into()), ("code", 124u8.into())];
+    let text = message("deadline exceeded", &end, &["x".repeat(2_000)], 1_024);
+    assert!(text.starts_with("deadline exceeded\n{\"cause\":\"deadline\",\"code\":124}\nxxx"));
+    assert!(text.len() <= 1_024);
+}

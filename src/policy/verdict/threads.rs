@@ -1,0 +1,300 @@
+//! Rules about threads, system calls, sockets and locks: what can be said without reading the
+//! program's memory, and what a goroutine in a system call waits for.
+
+use super::goroutines::{place, serving as served, waits};
+use super::machine::goroutines;
+use super::words::span;
+use super::{Case, Class, Confidence, Finding};
+use crate::policy::evidence::{Lock, LockKind, Socket, Syscall, TargetKind, Thread};
+use crate::policy::history::Kind;
+
+/// Threads in the same kind of call from which they are an explosion.
+const MANY: usize = 50;
+
+/// System calls in which a Go program parks what has nothing to do.
+const PARKING: [&str; 7] = [
+    "futex",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "nanosleep",
+    "clock_nanosleep",
+    "rt_sigtimedwait",
+];
+
+/// The call a thread is in.
+fn call(thread: &Thread) -> Option<&Syscall> {
+    thread.syscall.got()?.as_ref()
+}
+
+/// Threads that were in one and the same call at both looks, and in none that only parks.
+fn stuck<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Thread, &'a Syscall)> {
+    let threads = case.evidence.threads.got().map(Vec::as_slice).unwrap_or_default();
+    threads.iter().filter(|thread| thread.same_call).filter_map(|thread| {
+        let call = call(thread)?;
+        (!PARKING.contains(&call.name.as_str())).then_some((thread, call))
+    })
+}
+
+/// The first thread that is blocked in a call of its own.
+pub(super) fn blocked<'a>(case: &Case<'a>) -> Option<&'a Thread> {
+    stuck(case).next().map(|(thread, _)| thread)
+}
+
+/// A thread's call in words.
+pub(super) fn describe(thread: &Thread) -> String {
+    match call(thread) {
+        Some(call) => format!("{}(2){}", call.name, target(call)),
+        None => thread.wchan.clone().unwrap_or_else(|| thread.state.clone()),
+    }
+}
+
+/// What a call's descriptor stands for, as ` on …`.
+fn target(call: &Syscall) -> String {
+    let Some(target) = &call.target else { return String::new() };
+    match &target.socket {
+        Some(socket) => format!(" on {}", endpoint(socket)),
+        None if target.path.is_empty() => String::new(),
+        None => format!(" on {}", target.path),
+    }
+}
+
+/// A socket in words: `tcp 10.0.3.7:5432 SYN_SENT`.
+fn endpoint(socket: &Socket) -> String {
+    let peer = if socket.remote.is_empty() { &socket.local } else { &socket.remote };
+    format!("{} {peer} {}", socket.proto, socket.state)
+}
+
+/// Whether the main goroutine can be the one that is in a system call.
+fn main_calls(case: &Case<'_>) -> bool {
+    goroutines(case).is_none_or(|all| all.main.as_ref().is_none_or(|main| main.state == "syscall"))
+}
+
+/// Where the main goroutine made its call.
+fn main_place(case: &Case<'_>) -> Option<String> {
+    place(&goroutines(case)?.main.as_ref()?.frames)
+}
+
+/// Prefix for what happens inside package init.
+fn in_init(case: &Case<'_>) -> bool {
+    goroutines(case).and_then(|all| all.init.as_ref()).is_some_and(|init| init.done < init.total)
+}
+
+/// The program cannot write its own stderr.
+pub(super) fn log_blocked(case: &Case<'_>) -> Option<Finding> {
+    let (thread, _) = stuck(case).find(|(_, call)| {
+        let pipe = call.target.as_ref().is_some_and(|target| target.kind == TargetKind::Pipe);
+        call.name == "write" && call.fd == Some(2) && pipe
+    })?;
+    let sentence = format!(
+        "thread {} cannot write to stderr: nobody reads the log (--log-full=block holds it up)",
+        thread.tid
+    );
+    let finding = Finding::new(Class::Stalled, "log-blocked", Confidence::Likely, sentence);
+    Some(finding.next("find out why the container's log is not read; use --log-full=drop"))
+}
+
+/// Very many threads, each in a blocking call.
+pub(super) fn explosion(case: &Case<'_>) -> Option<Finding> {
+    let count = stuck(case).count();
+    if count < MANY {
+        return None;
+    }
+    let (thread, _) = stuck(case).next()?;
+    let what = describe(thread);
+    let sentence = format!("{count} threads are blocked in system calls, such as {what}");
+    let finding = Finding::new(Class::Stalled, "syscall-threads", Confidence::Likely, sentence);
+    let next = "limit how many goroutines make that call at once, or give it a deadline";
+    Some(finding.at(main_place(case)).on(Some(what)).next(next))
+}
+
+/// One call that blocks on a lock, a FIFO, a peer or a file.
+pub(super) fn blocked_call(case: &Case<'_>) -> Option<Finding> {
+    if !waits(case) || !main_calls(case) {
+        return None;
+    }
+    stuck(case).find_map(|(thread, call)| of_call(case, thread, call))
+}
+
+fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> {
+    let kind = call.target.as_ref().map(|target| target.kind);
+    let path = call.target.as_ref().map(|target| target.path.clone()).filter(|p| !p.is_empty());
+    let place = main_place(case);
+    let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
+    let init = if in_init(case) { "package init is stuck: " } else { "" };
+    let found = |cause, on: Option<String>, sentence: String, next| {
+        let cause = if init.is_empty() { cause } else { "init" };
+        let sentence = format!("{init}{sentence}{at}");
+        let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);
+        Some(finding.at(place.clone()).on(on).next(next))
+    };
+    let fifo =
+        kind == Some(TargetKind::Fifo) || thread.wchan.as_deref() == Some("wait_for_partner");
+    match call.name.as_str() {
+        "flock" | "fcntl" => {
+            let lock = lock_of(case, path.as_deref());
+            let name = path.unwrap_or_else(|| "a file".to_owned());
+            let holder = lock.map_or_else(String::new, holder);
+            let on = format!("lock {name}{holder}");
+            let sentence = format!("it waits for the {on}");
+            found("file-lock", Some(on), sentence, "find out why the holder does not release it")
+        }
+        "open" | "openat" | "openat2" if fifo => {
+            let name = path.unwrap_or_else(|| "a FIFO".to_owned());
+            let sentence = format!("it opens the FIFO {name}, and nobody has the other end open");
+            found("fifo", Some(format!("fifo {name}")), sentence, "start the other end first")
+        }
+        "read" | "readv" if fifo => {
+            let name = path.unwrap_or_else(|| "a FIFO".to_owned());
+            let sentence = format!("it reads the FIFO {name}, and nobody writes");
+            found("fifo", Some(format!("fifo {name}")), sentence, "why does the writer not write?")
+        }
+        "connect" => {
+            let on = describe(thread);
+            let sentence = format!("it waits in {on}");
+            found("network-connect", Some(on), sentence, "is the peer up and allowed through?")
+        }
+        "read" | "readv" | "pread64" | "recvfrom" | "recvmsg" if has_no_child(case) => {
+            let on = describe(thread);
+            let sentence = format!("it waits for data in {on}");
+            found("io-read", Some(on), sentence, "why does the other end send nothing?")
+        }
+        _ => None,
+    }
+}
+
+fn lock_of<'a>(case: &Case<'a>, path: Option<&str>) -> Option<&'a Lock> {
+    let locks = case.evidence.locks.got()?;
+    locks.iter().find(|lock| path.is_some() && lock.path.as_deref() == path).or(locks.first())
+}
+
+/// ` held by pid 31 (flyway)`.
+fn holder(lock: &Lock) -> String {
+    let Some(pid) = lock.holder else { return String::new() };
+    let name = lock.holder_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+    let kind = if lock.kind == LockKind::Flock { "" } else { " (POSIX lock)" };
+    format!(" held by pid {pid}{name}{kind}")
+}
+
+/// A connection attempt that nobody answers.
+pub(super) fn connecting(case: &Case<'_>) -> Option<Finding> {
+    let sockets = case.evidence.sockets.got()?;
+    let socket = sockets.iter().find(|socket| socket.state == "SYN_SENT")?;
+    let main_waits = goroutines(case).is_none_or(|all| {
+        all.main.as_ref().is_some_and(|main| {
+            ["IO wait", "select", "chan receive"].iter().any(|state| main.state.starts_with(state))
+        })
+    });
+    if !waits(case) || !main_waits {
+        return None;
+    }
+    let place = main_place(case);
+    let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
+    let on = endpoint(socket);
+    let (cause, who) = if in_init(case) {
+        let all = goroutines(case).and_then(|all| all.init.as_ref());
+        let package = all.and_then(|init| init.running.clone()).unwrap_or_default();
+        ("init-connect", format!("package init of {package}"))
+    } else {
+        ("network-connect", "it".to_owned())
+    };
+    let sentence = format!(
+        "{who} waits for a connection to {} that nobody answers (SYN_SENT){at}",
+        socket.remote
+    );
+    let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);
+    let next = "is the peer up, and is it allowed through (service, NetworkPolicy, firewall)?";
+    Some(finding.at(place).on(Some(on)).next(next))
+}
+
+/// A child process that does not end.
+pub(super) fn subprocess(case: &Case<'_>) -> Option<Finding> {
+    let children = case.evidence.children.got()?;
+    let child = children.iter().find(|child| child.parent == case.evidence.pid)?;
+    let waiting = ["wait4", "waitid"];
+    let calls = stuck(case).any(|(_, call)| waiting.contains(&call.name.as_str()));
+    let waits_in_go = goroutines(case).and_then(|all| all.main.as_ref()).is_some_and(|main| {
+        main.frames.iter().any(|frame| {
+            frame.function.starts_with("os.(*Process).")
+                || frame.function.starts_with("os/exec.(*Cmd).")
+        })
+    });
+    if !waits(case) || !(waits_in_go || (calls && goroutines(case).is_none())) {
+        return None;
+    }
+    let place = main_place(case);
+    let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
+    let command = child.command.clone().unwrap_or_else(|| child.name.clone());
+    let doing = if child.doing.is_empty() { String::new() } else { format!(", {}", child.doing) };
+    let on = format!("process {} ({command}){doing}", child.pid);
+    let cause = if in_init(case) { "init" } else { "subprocess" };
+    let sentence = format!("it waits for {on}{at}");
+    let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);
+    Some(finding.at(place).on(Some(on)).next("look at that process: it is the one that hangs"))
+}
+
+fn has_no_child(case: &Case<'_>) -> bool {
+    case.evidence.children.got().is_none_or(Vec::is_empty)
+}
+
+/// Whether the descriptor that a goroutine waits for is a FIFO, as far as `text` names it.
+pub(super) fn fifo_of(case: &Case<'_>, text: &str) -> bool {
+    let _ = case;
+    let socket = ["tcp", "udp", "unix", "socket:"].iter().any(|word| text.contains(word));
+    text.contains('/') && !socket && !text.contains("pipe:")
+}
+
+/// Without goroutines: established connections, and nothing else to wait for.
+pub(super) fn reading(case: &Case<'_>) -> Option<Finding> {
+    if goroutines(case).is_some() || !waits(case) || listens(case) || timed(case) {
+        return None;
+    }
+    let sockets = case.evidence.sockets.got()?;
+    let socket = sockets.iter().find(|socket| socket.state == "ESTABLISHED")?;
+    let on = endpoint(socket);
+    let sentence = format!("it seems to wait for data from {}: nothing moves", socket.remote);
+    let finding = Finding::new(Class::Stalled, "io-read", Confidence::Unclear, sentence);
+    Some(finding.on(Some(on)).next("why does the other end send nothing? Set a read deadline"))
+}
+
+/// Without goroutines: it listens, so it may well be an idle server.
+pub(super) fn serving(case: &Case<'_>) -> Option<Finding> {
+    (goroutines(case).is_none() && waits(case) && listens(case)).then(|| served(None))
+}
+
+/// Without goroutines: a timer is armed that will wake it.
+pub(super) fn timer(case: &Case<'_>) -> Option<Finding> {
+    if goroutines(case).is_some() || !waits(case) || !timed(case) {
+        return None;
+    }
+    let sentence = "it waits for a timer, as far as its threads tell".to_owned();
+    let finding = Finding::new(Class::Ok, "timer-wait", Confidence::Unclear, sentence);
+    Some(finding.next("nothing, unless it should be working"))
+}
+
+fn listens(case: &Case<'_>) -> bool {
+    case.evidence.sockets.got().is_some_and(|all| all.iter().any(|one| one.state == "LISTEN"))
+}
+
+/// A thread waits in the poller or for a wake-up with a time limit: the runtime's next timer.
+pub(super) fn timed(case: &Case<'_>) -> bool {
+    let threads = case.evidence.threads.got().map(Vec::as_slice).unwrap_or_default();
+    threads.iter().filter_map(call).any(|call| {
+        call.timeout_ms.is_some() && !matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep")
+    })
+}
+
+/// Without goroutines: all threads are parked and no reason can be seen.
+pub(super) fn unreadable(case: &Case<'_>) -> Option<Finding> {
+    let why = case.evidence.goroutines.missing()?;
+    if case.kind != Kind::Idle {
+        return None;
+    }
+    let sentence = format!(
+        "all threads are parked for {}: goroutines wait for each other (their memory cannot be \
+         read: {why})",
+        span(case.lasted)
+    );
+    let finding = Finding::new(Class::Stalled, "sync", Confidence::Unclear, sentence);
+    Some(finding.next("send SIGQUIT, or use --on-stall=quit, to see the goroutines"))
+}
