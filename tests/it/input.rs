@@ -63,15 +63,18 @@ fn nul_and_invalid_utf_8_are_marked_and_the_rest_of_the_line_is_kept() {
     check(bytes);
     for done in written(bytes) {
         let records = done.named("child.line");
-        let marks: Vec<_> =
-            records.iter().map(|record| record["child"]["lossy"] == true || record["lossy"] == true).collect();
+        let marks: Vec<_> = records
+            .iter()
+            .map(|record| record["child"]["lossy"] == true || record["lossy"] == true)
+            .collect();
         assert_eq!(marks, [true, false], "{}", done.stderr());
     }
 }
 
 #[test]
 fn a_line_of_a_megabyte_arrives_in_pieces_that_add_up() {
-    let mut bytes: Vec<u8> = (0u32..1 << 18).flat_map(|n| format!("{n:04x}").into_bytes()).collect();
+    let mut bytes: Vec<u8> =
+        (0u32..1 << 18).flat_map(|n| format!("{n:04x}").into_bytes()).collect();
     bytes.truncate(1 << 20);
     bytes.extend_from_slice(b"\nafter\n");
     check(&bytes);
@@ -100,10 +103,8 @@ fn a_go_program_that_writes_everything_odd_loses_nothing() {
         assert!(done.records().iter().any(|record| message(record).contains(text)), "{text}");
     }
     assert!(said(&done, "the last line has no newline at its end"), "{}", done.stderr());
-    let digits: usize = lines(&done)
-        .iter()
-        .map(|line| line.matches("0123456789abcdef").count())
-        .sum();
+    let digits: usize =
+        lines(&done).iter().map(|line| line.matches("0123456789abcdef").count()).sum();
     assert_eq!(digits, 1 << 16, "of the line of 1 MiB");
     assert!(done.named("go.sched").len() > 3, "snapshots were lost among it");
 }
