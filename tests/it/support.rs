@@ -328,6 +328,12 @@ impl Run {
         self
     }
 
+    /// The same command as the child of a shell that waits for it.
+    pub(crate) fn under_a_shell(self) -> Self {
+        let shell = Self::new("sh").args(["-c", "\"$@\"; exit $?", "sh"]);
+        shell.arg(self.program).args(self.args)
+    }
+
     fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         let mut push = |list: &[&str]| words.extend(list.iter().map(OsString::from));
