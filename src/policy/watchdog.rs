@@ -459,3 +459,6 @@ impl Watchdog {
         vec![Move::Recovered(Stall { lasted: now.since(stall.since), ..stall })]
     }
 }
+
+#[cfg(test)]
+mod tests;
