@@ -6,6 +6,7 @@ pub mod cputime;
 pub mod fd;
 pub mod job;
 pub mod limits;
+pub mod memfile;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
