@@ -52,8 +52,25 @@ fn check(bytes: &[u8]) {
 fn garbage_in_place_of_runtime_output_stays_text() {
     check(b"SCHED 12ms: gomaxprocs=abc this is not from the runtime\nSCHED \nSCHED\n");
     check(b"SCHED 99999999999999999999ms: gomaxprocs=2 idleprocs=1 threads=4\nafter\n");
-    check(b"init \ninit x @\ngc 1 @\ngoroutine \ngoroutine x [running]:\nplain\n");
+    check(b"init \ninit x @\ngc 1 @\ngoroutine \nplain\n");
+    check(b"goroutine 7 [run]\n\nplain\n\n\nblank lines stay\n");
     check(b"SCHED 1ms: gomaxprocs=2 idleprocs=1 thr");
+}
+
+#[test]
+fn an_imitated_goroutine_keeps_every_byte_even_when_it_is_written_in_pieces() {
+    let bytes = b"goroutine 7 [running]:\nmain.fake()\n\t/app/fake.go:1 +0x1\n\nplain\n";
+    let [whole, pieces] = written(bytes);
+    let expected = ["goroutine 7 [running]:", "main.fake()", "\t/app/fake.go:1 +0x1", "", "plain"];
+    assert_eq!(lines(&whole), expected);
+    // The runtime does not cut a header there, so pieces look like those of several writers and
+    // may come out in another order.
+    let sorted = |lines: &[String]| {
+        let mut bytes = lines.concat().into_bytes();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(sorted(&lines(&pieces)), sorted(&expected.map(str::to_owned)));
 }
 
 #[test]
@@ -63,15 +80,18 @@ fn nul_and_invalid_utf_8_are_marked_and_the_rest_of_the_line_is_kept() {
     check(bytes);
     for done in written(bytes) {
         let records = done.named("child.line");
-        let marks: Vec<_> =
-            records.iter().map(|record| record["child"]["lossy"] == true || record["lossy"] == true).collect();
+        let marks: Vec<_> = records
+            .iter()
+            .map(|record| record["child"]["lossy"] == true || record["lossy"] == true)
+            .collect();
         assert_eq!(marks, [true, false], "{}", done.stderr());
     }
 }
 
 #[test]
 fn a_line_of_a_megabyte_arrives_in_pieces_that_add_up() {
-    let mut bytes: Vec<u8> = (0u32..1 << 18).flat_map(|n| format!("{n:04x}").into_bytes()).collect();
+    let mut bytes: Vec<u8> =
+        (0u32..1 << 18).flat_map(|n| format!("{n:04x}").into_bytes()).collect();
     bytes.truncate(1 << 20);
     bytes.extend_from_slice(b"\nafter\n");
     check(&bytes);
@@ -100,10 +120,8 @@ fn a_go_program_that_writes_everything_odd_loses_nothing() {
         assert!(done.records().iter().any(|record| message(record).contains(text)), "{text}");
     }
     assert!(said(&done, "the last line has no newline at its end"), "{}", done.stderr());
-    let digits: usize = lines(&done)
-        .iter()
-        .map(|line| line.matches("0123456789abcdef").count())
-        .sum();
+    let digits: usize =
+        lines(&done).iter().map(|line| line.matches("0123456789abcdef").count()).sum();
     assert_eq!(digits, 1 << 16, "of the line of 1 MiB");
     assert!(done.named("go.sched").len() > 3, "snapshots were lost among it");
 }
