@@ -119,10 +119,12 @@ fn flags(wishes: &mut Wishes, arguments: Vec<OsString>) -> Result<Option<Asked>,
                 })?;
                 value.to_string_lossy().into_owned()
             }
-            None => match parser.optional_value() {
+            // `--group=0` is a value; the `g` of `-sg` is the next switch.
+            None if written.starts_with("--") => match parser.optional_value() {
                 Some(value) => value.to_string_lossy().into_owned(),
                 None => "1".to_owned(),
             },
+            None => "1".to_owned(),
         };
         let shown = if flag.value.is_some() { format!("={value}") } else { String::new() };
         (flag.set)(wishes, &value).map_err(|wrong| format!("{written}{shown} {wrong}"))?;

@@ -25,7 +25,14 @@ By hand:
 ";
 
 /// Subcommands with one line each.
-pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[("run", "the same as no subcommand")];
+pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[
+    ("run", "the same as no subcommand"),
+    ("limits", "what limits this container has, and where each was read"),
+    ("inspect", "a program's Go version and linkage; will it start here?"),
+    ("dump", "every goroutine of a live Go program, without stopping it"),
+    ("probe", "an exec probe: is the program live, has it started?"),
+    ("report", "what a captured stderr of a Go program holds"),
+];
 
 /// What stands below the flags.
 const CONCLUSION: &str = "\
@@ -83,6 +90,7 @@ fn entry(names: &str, text: &str, help: &mut String) {
     for word in text.split(' ') {
         let length = word.chars().count();
         if column + length > WIDTH {
+            help.truncate(help.trim_end_matches(' ').len());
             help.push('\n');
             help.push_str(&" ".repeat(INDENT));
             column = INDENT;

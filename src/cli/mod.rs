@@ -9,6 +9,7 @@ pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod limits;
 pub(crate) mod out;
+pub(crate) mod probe;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod values;
@@ -32,6 +33,7 @@ fn dispatch(arguments: &mut Vec<OsString>) -> Code {
         "limits" => limits::main(rest()),
         "inspect" => inspect::main(rest()),
         "dump" => dump::main(rest()),
+        "probe" => probe::main(rest()),
         "report" => report::main(rest()),
         // Hidden: what the run form starts to look at a program that stalled.
         "__evidence" => crate::host::evidence::main(rest()),

@@ -15,5 +15,6 @@ pub mod program;
 mod running;
 pub mod sampler;
 pub mod sink;
+pub mod status;
 pub mod supervisor;
 pub mod termination;

@@ -1,19 +1,26 @@
 //! Reads the program's cheap counters when asked, in a thread of its own: the loop never reads
 //! the program's /proc, which may block where the program is stuck inside the kernel.
 //!
-//! The thread sleeps on a condition variable, so it costs nothing between two heartbeats.
+//! The thread sleeps on a condition variable, so it costs nothing between two heartbeats. A reading
+//! costs one clock and one small file as a rule: the threads are only looked at when the CPU time
+//! lies between what sysmon takes by itself and what sysmon can never take.
 
 use crate::host::cgroup::Counters;
-use crate::policy::progress::{Sample, ThreadBook, ThreadTime};
-use crate::sys::clock;
+use crate::linux::stat::{Io, Schedstat};
+use crate::policy::progress::{
+    BURNING_PERMILLE, MOVING_PERMILLE, Sample, ThreadBook, ThreadTime, permille,
+};
 use crate::sys::fd::Waker;
-use crate::units::Pid;
-use std::fs;
+use crate::sys::{clock, cputime};
+use crate::units::{Mono, Pid};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Threads whose times are read; with more of them the sum is not worth its price.
-const THREADS: usize = 64;
+/// With more threads than this the CPU time of the whole process has to do.
+const MOST_THREADS: usize = 64;
 /// Stack of the thread.
 const STACK_BYTES: usize = 64 << 10;
 
@@ -44,7 +51,7 @@ impl Sampler {
         let shared = Arc::new(Shared { desk: Mutex::default(), asked: Condvar::new(), waker });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("sampler".into()).stack_size(STACK_BYTES);
-        thread.spawn(move || work(&theirs, pid, &counters)).ok()?;
+        thread.spawn(move || work(&theirs, Gauge::new(pid, counters))).ok()?;
         Some(Self { shared })
     }
 
@@ -67,8 +74,7 @@ impl Sampler {
     }
 }
 
-fn work(shared: &Shared, pid: Pid, counters: &Counters) {
-    let mut book = ThreadBook::default();
+fn work(shared: &Shared, mut gauge: Gauge) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         while !desk.asked {
@@ -76,49 +82,155 @@ fn work(shared: &Shared, pid: Pid, counters: &Counters) {
         }
         desk.asked = false;
         drop(desk);
-        let sample = sample(pid, counters, &mut book);
+        let sample = gauge.read();
         desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
         desk.answer = Some(sample);
         shared.waker.wake();
     }
 }
 
-fn sample(pid: Pid, counters: &Counters, book: &mut ThreadBook) -> Sample {
-    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-    let counter = |name: &str| {
-        let line = io.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|number| number.trim().parse().ok())
-    };
-    let throttling = counters.throttling();
-    let at = clock::mono();
-    let (threads, times) = times(pid);
-    Sample {
-        at,
-        read_bytes: counter("rchar:"),
-        written_bytes: counter("wchar:"),
-        cpu_us: times.map(|times| book.take(at, times)),
-        threads,
-        stopped: false,
-        nr_periods: throttling.as_ref().map(|t| t.periods),
-        nr_throttled: throttling.as_ref().map(|t| t.throttled),
+/// The counters of one program.
+#[derive(Debug)]
+struct Gauge {
+    pid: Pid,
+    /// /proc/PID/io, kept open; `None` = denied.
+    io: Option<File>,
+    counters: Counters,
+    at: Mono,
+    clock_ns: Option<u64>,
+    /// CPU time that is certainly not sysmon's, µs.
+    others_us: u64,
+    book: ThreadBook,
+    /// When the threads were last read, and what the book said.
+    read: Option<(Mono, u64)>,
+}
+
+impl Gauge {
+    fn new(pid: Pid, counters: Counters) -> Self {
+        Self {
+            pid,
+            io: File::open(format!("/proc/{pid}/io")).ok(),
+            counters,
+            at: Mono::default(),
+            clock_ns: None,
+            others_us: 0,
+            book: ThreadBook::default(),
+            read: None,
+        }
+    }
+
+    fn read(&mut self) -> Sample {
+        let at = clock::mono();
+        let io = self.io.as_ref().and_then(|file| text(file, Io::parse)).flatten();
+        let cpu_us = self.cpu(at);
+        let throttling = self.counters.throttling();
+        Sample {
+            at,
+            read_bytes: io.map(|io| io.rchar),
+            written_bytes: io.map(|io| io.wchar),
+            cpu_us,
+            threads: None,
+            stopped: false,
+            nr_periods: throttling.map(|t| t.periods),
+            nr_throttled: throttling.map(|t| t.throttled),
+        }
+    }
+
+    /// CPU time of the threads other than sysmon since the first sample, µs.
+    fn cpu(&mut self, at: Mono) -> Option<u64> {
+        let clock_ns = cputime::of_process(self.pid)?;
+        let before = self.clock_ns.replace(clock_ns);
+        let elapsed = at.since(std::mem::replace(&mut self.at, at));
+        let Some(before) = before else { return Some(0) };
+        let used_us = clock_ns.saturating_sub(before) / 1_000;
+        let share = permille(used_us, elapsed).unwrap_or(0);
+        // Less than this is sysmon, more than that cannot be.
+        if share >= BURNING_PERMILLE {
+            self.others_us = self.others_us.saturating_add(used_us);
+        } else if share >= MOVING_PERMILLE {
+            let others = self.threads(at, elapsed).unwrap_or(used_us);
+            self.others_us = self.others_us.saturating_add(others);
+        }
+        Some(self.others_us)
+    }
+
+    /// CPU time of the threads other than sysmon since they were read before, µs; `None` when
+    /// that is too long ago to stand for this interval, or when there are too many.
+    fn threads(&mut self, at: Mono, interval: Duration) -> Option<u64> {
+        let times = thread_times(self.pid)?;
+        let total = self.book.take(at, times);
+        let (then, before) = self.read.replace((at, total))?;
+        let fresh = at.since(then) <= interval * 2 && self.book.sysmon().is_some();
+        fresh.then(|| total.saturating_sub(before))
     }
 }
 
-/// Number of threads, and the CPU time of each if there are not too many.
-fn times(pid: Pid) -> (Option<u32>, Option<Vec<ThreadTime>>) {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return (None, None) };
-    let numbers: Vec<i32> =
-        tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect();
-    let count = u32::try_from(numbers.len()).ok();
-    if numbers.len() > THREADS {
-        return (count, None);
+/// CPU time of each thread.
+fn thread_times(pid: Pid) -> Option<Vec<ThreadTime>> {
+    let mut times = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let entry = entry.ok()?;
+        if times.len() >= MOST_THREADS {
+            return None;
+        }
+        // A thread may end between the listing and here.
+        let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(file) = File::open(entry.path().join("schedstat")) else { continue };
+        if let Some(stat) = text(&file, Schedstat::parse).flatten() {
+            times.push(ThreadTime { tid, run_ns: stat.run_ns, slices: stat.slices });
+        }
     }
-    let time = |tid: &i32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;
-        let mut words = text.split_whitespace();
-        let run_ns = words.next()?.parse().ok()?;
-        let slices = words.nth(1)?.parse().ok()?;
-        Some(ThreadTime { tid: *tid, run_ns, slices })
-    };
-    (count, Some(numbers.iter().filter_map(time).collect()))
+    Some(times)
+}
+
+/// Reads a small file from its beginning.
+fn text<T>(file: &File, parse: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let mut buffer = [0; 512];
+    let count = file.read_at(&mut buffer, 0).ok()?;
+    buffer.get(..count).map(parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll;
+
+    fn me() -> Pid {
+        Pid(i32::try_from(std::process::id()).unwrap())
+    }
+
+    #[test]
+    fn a_sample_comes_when_it_is_asked_for_and_counts_our_own_reads() {
+        let sampler = Sampler::start(me(), Counters::default()).unwrap();
+        let next = || {
+            sampler.ask();
+            let now = clock::now();
+            let deadline = Some(now.mono.after(Duration::from_secs(10)));
+            assert_eq!(poll::readable([Some(sampler.waker())], deadline, now), [true]);
+            sampler.take().unwrap()
+        };
+        let first = next();
+        let bytes = std::fs::read("/proc/self/status").unwrap().len();
+        let second = next();
+        assert!(second.at > first.at);
+        let read = second.read_bytes.unwrap() - first.read_bytes.unwrap();
+        assert!(read >= u64::try_from(bytes).unwrap(), "{read}");
+        assert!(second.cpu_us.is_some());
+        assert_eq!(sampler.take(), None, "nobody asked again");
+    }
+
+    #[test]
+    fn a_program_that_is_gone_gives_an_empty_sample() {
+        let mut gauge = Gauge::new(Pid(i32::MAX), Counters::default());
+        let sample = gauge.read();
+        assert_eq!(sample, Sample { at: sample.at, ..Sample::default() });
+    }
+
+    #[test]
+    fn the_threads_of_this_process_are_read() {
+        let times = thread_times(me()).unwrap();
+        assert!(times.iter().any(|t| t.tid == me().0 && t.run_ns > 0 && t.slices > 0));
+    }
 }

@@ -73,6 +73,8 @@ pub struct Schedstat {
     pub run_ns: u64,
     /// Time runnable, but waiting for a CPU, ns.
     pub wait_ns: u64,
+    /// How often it was given a CPU.
+    pub slices: u64,
 }
 
 impl Schedstat {
@@ -80,7 +82,7 @@ impl Schedstat {
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let stat = ProcSchedstat::from_read(text).ok()?;
-        Some(Self { run_ns: stat.sum_exec_runtime, wait_ns: stat.run_delay })
+        Some(Self { run_ns: stat.sum_exec_runtime, wait_ns: stat.run_delay, slices: stat.pcount })
     }
 }
 
@@ -203,7 +205,10 @@ mod tests {
             Io::parse(io),
             Some(Io { rchar: 3, wchar: 4, syscr: 5, syscw: 6, read_bytes: 7, write_bytes: 8 })
         );
-        assert_eq!(Schedstat::parse(b"1201 77 3\n"), Some(Schedstat { run_ns: 1201, wait_ns: 77 }));
+        assert_eq!(
+            Schedstat::parse(b"1201 77 3\n"),
+            Some(Schedstat { run_ns: 1201, wait_ns: 77, slices: 3 })
+        );
         let limits = b"Limit    Soft Limit   Hard Limit   Units\n\
             Max open files            1024                 524288               files\n";
         assert_eq!(open_files_limit(limits), Some(1024));

@@ -42,6 +42,23 @@ impl Kind {
     }
 }
 
+/// A stall, as it is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// What stopped.
+    pub kind: Kind,
+    /// Since when.
+    pub since: Mono,
+    /// For how long.
+    pub lasted: Duration,
+    /// The time that was exceeded; 2, 4, 8 … times the setting when reported again.
+    pub threshold: Duration,
+    /// How often this stall was reported, this time included.
+    pub report: u32,
+    /// Heartbeats so far.
+    pub beats: u64,
+}
+
 /// How many of the program's own writes are remembered with their time.
 const WRITES: usize = 16;
 /// How many garbage collections are remembered with their time.
@@ -100,6 +117,8 @@ pub struct History {
     pub collections: VecDeque<Mono>,
     /// CPU time the collector took since the program began, percent, as gctrace last said.
     pub gc_percent: Option<u64>,
+    /// The stall that lasts, as last reported.
+    pub stall: Option<Stall>,
     /// What the program's runtime said before it wanted to die.
     pub crash: Option<Crash>,
 }
@@ -189,8 +208,7 @@ impl History {
             if cpu >= MOVING_PERMILLE {
                 self.progress = self.progress.max(at);
             }
-            self.burning =
-                (cpu >= BURNING_PERMILLE).then(|| self.burning.unwrap_or(self.progress.min(at)));
+            self.burning = (cpu >= BURNING_PERMILLE).then(|| self.burning.unwrap_or(at));
         }
         if activity.io {
             self.io = Some(at);

@@ -77,7 +77,7 @@ impl Journal {
         self.counts
     }
 
-    /// The last snapshots with the time of their arrival, oldest first.
+    /// The last snapshots that are not in the log, with the time of their arrival, oldest first.
     pub fn ring(&self) -> impl Iterator<Item = &(Now, Snapshot)> {
         self.ring.iter()
     }
@@ -125,10 +125,6 @@ impl Journal {
         let ticks: u64 = snapshot.schedticks.iter().map(|tick| u64::from(*tick)).sum();
         let delta = self.ticks.and_then(|before| ticks.checked_sub(before));
         self.ticks = (!snapshot.schedticks.is_empty()).then_some(ticks);
-        if self.ring.len() >= RING {
-            self.ring.pop_front();
-        }
-        self.ring.push_back((now, snapshot.clone()));
         let due = match (self.sched_log, &self.written) {
             (SchedLog::Off, _) => false,
             (SchedLog::All, _) | (SchedLog::Change, None) => true,
@@ -136,6 +132,13 @@ impl Journal {
                 now.mono.since(*at) >= EVERY || differs(last, snapshot)
             }
         };
+        if !due {
+            // What is in the log already need not be there twice.
+            if self.ring.len() >= RING {
+                self.ring.pop_front();
+            }
+            self.ring.push_back((now, snapshot.clone()));
+        }
         if due {
             self.written = Some((now.mono, snapshot.clone()));
             outbox.post(now.wall, Class::Snapshot, &sched(snapshot, delta));

@@ -19,6 +19,7 @@ pub mod session;
 pub mod settings;
 pub mod shutdown;
 pub mod startable;
+pub mod status;
 pub mod testimony;
 pub mod verdict;
 pub mod watchdog;

@@ -7,11 +7,12 @@
 //! possible.
 
 use crate::go::snapshot::Snapshot;
-use crate::policy::history::{History, Kind};
 use crate::policy::progress::{Meter, Sample};
 use crate::policy::verdict::Crash;
 use crate::units::Mono;
 use std::time::Duration;
+
+pub use crate::policy::history::{History, Kind, Stall};
 
 /// What the watchdog is told once.
 #[derive(Clone, Copy, Debug)]
@@ -56,23 +57,6 @@ pub enum Seen<'a> {
     Evidence(bool),
     /// Time has passed.
     Tick,
-}
-
-/// A stall, as it is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stall {
-    /// What stopped.
-    pub kind: Kind,
-    /// Since when.
-    pub since: Mono,
-    /// For how long.
-    pub lasted: Duration,
-    /// The time that was exceeded; 2, 4, 8 … times the setting when reported again.
-    pub threshold: Duration,
-    /// How often this stall was reported, this time included.
-    pub report: u32,
-    /// Heartbeats so far.
-    pub beats: u64,
 }
 
 /// What is to be done.
@@ -193,10 +177,10 @@ impl Watchdog {
                 return vec![Move::Blind(NO_HEARTBEAT)];
             }
         }
-        let happening = match self.note(now, seen) {
-            Happening::Nothing => self.due(now),
-            happening => happening,
-        };
+        let mut happening = self.note(now, seen);
+        if happening == Happening::Nothing {
+            happening = self.due(now);
+        }
         self.turn(now, happening)
     }
 
@@ -283,6 +267,13 @@ impl Watchdog {
     fn turn(&mut self, now: Mono, happening: Happening) -> Moves {
         match (self.state, happening) {
             (State::Arming, Happening::Beat) => self.watch(),
+            // A wrapper whose Go program ended is no longer to be seen; that is no silence.
+            (State::Arming | State::Watching, Happening::Due(Kind::Silent))
+                if !self.settings.expect_heartbeat =>
+            {
+                self.state = State::Blind;
+                Moves::new()
+            }
             (State::Arming | State::Watching, Happening::Due(kind)) => self.suspect(now, kind),
             (State::Watching, Happening::Beat) => match self.due(now) {
                 Happening::Due(kind) => self.suspect(now, kind),
@@ -344,7 +335,9 @@ impl Watchdog {
                 | Happening::Late
                 | Happening::Nothing,
             ) => Moves::new(),
-            // Blind stays blind and has said so.
+            // A wrapper (a shell script) may start a Go program, which then can be watched.
+            (State::Blind, Happening::Beat) if !self.settings.expect_heartbeat => self.watch(),
+            // Otherwise blind stays blind and has said so.
             (
                 State::Blind,
                 Happening::Beat
@@ -365,12 +358,22 @@ impl Watchdog {
         since.after(self.settings.stall_after.max(self.settings.heartbeat * 5 / 2))
     }
 
-    /// When a threshold will have passed, as far as can be said now.
+    /// When a threshold will have passed, as far as can be said now. While the program is stopped
+    /// it can only be silent.
     fn due_at(&self, kind: Kind) -> Option<Mono> {
+        let history = &self.history;
         if kind == Kind::Silent {
             return Some(self.silence_due());
         }
-        Some(self.history.since(kind)?.after(self.settings.stall_after))
+        if history.stopped.is_some() {
+            return None;
+        }
+        let due = history.since(kind)?.after(self.settings.stall_after);
+        // A little CPU now and then (background tickers) must not hide a dead program for ever:
+        // without output or IO it is looked at after four times the patience.
+        let murmuring = kind == Kind::Idle && history.burning.is_none();
+        let hushed = history.output.after(self.settings.stall_after.saturating_mul(4));
+        Some(if murmuring { due.min(hushed) } else { due })
     }
 
     /// Which threshold has passed, in the order in which kinds explain each other.
@@ -396,13 +399,13 @@ impl Watchdog {
         }
     }
 
-    /// Whether the condition of a stall has ended: its clock stands still or was set anew.
+    /// Whether the condition of a stall has ended: its clock stands still or was set anew. A
+    /// program that is stopped by a signal does not recover by that.
     fn over(&self, kind: Kind) -> bool {
-        let now = self.history.now;
-        self.history.since(kind).is_none_or(|since| {
-            let patience = self.due_at(kind).unwrap_or(now).since(since);
-            now.since(since) < patience
-        })
+        if kind != Kind::Silent && self.history.stopped.is_some() {
+            return false;
+        }
+        self.due_at(kind).is_none_or(|due| self.history.now < due)
     }
 
     fn watch(&mut self) -> Moves {
@@ -416,9 +419,8 @@ impl Watchdog {
     }
 
     fn report(&mut self, now: Mono, kind: Kind, report: u32) -> Moves {
-        let since = self.history.since(kind).unwrap_or(now);
+        let (since, patience) = self.since(now, kind);
         let times = 1u32.checked_shl(report.saturating_sub(1)).unwrap_or(u32::MAX);
-        let patience = self.due_at(kind).unwrap_or(now).since(since);
         let threshold = patience.saturating_mul(times);
         let stall = Stall {
             kind,
@@ -429,8 +431,23 @@ impl Watchdog {
             beats: self.history.beats,
         };
         let next = since.after(threshold.saturating_mul(2)).max(now.after(patience));
+        self.history.stall = Some(stall);
         self.state = State::Stalled { stall, next, asked: false };
         vec![Move::Report(stall)]
+    }
+
+    /// Since when a stall lasts, and the patience it has exceeded.
+    fn since(&self, now: Mono, kind: Kind) -> (Mono, Duration) {
+        let history = &self.history;
+        let patience = self.settings.stall_after;
+        let since = history.since(kind).unwrap_or(now);
+        match kind {
+            Kind::Silent => (since, self.silence_due().since(since)),
+            Kind::Idle if now.since(since) < patience => (history.output, patience),
+            Kind::Idle | Kind::Spinning | Kind::Starved | Kind::Stw | Kind::Threads => {
+                (since, patience)
+            }
+        }
     }
 
     fn recover(&mut self, now: Mono, stall: Stall) -> Moves {
@@ -438,6 +455,10 @@ impl Watchdog {
             return Moves::new();
         }
         let _ = self.watch();
+        self.history.stall = None;
         vec![Move::Recovered(Stall { lasted: now.since(stall.since), ..stall })]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,11 @@
 //! or `nix`. No policy, no logging.
 
 pub mod clock;
+pub mod cputime;
 pub mod fd;
 pub mod job;
 pub mod limits;
+pub mod memfile;
 pub mod poll;
 pub mod signals;
 pub mod spawn;

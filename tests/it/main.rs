@@ -1,5 +1,17 @@
 //! The integration tests: one binary, one module per capability.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that cannot go on fails; the allowances of clippy.toml end at test functions"
+)]
+
 mod corpus;
 mod docker;
 mod dump;

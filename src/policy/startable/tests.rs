@@ -85,7 +85,8 @@ fn scripts_name_their_first_line() {
         change(&mut script);
         program(Format::Script(script))
     };
-    let cases: [(fn(&mut Script), &str); 3] = [
+    type Change = fn(&mut Script);
+    let cases: [(Change, &str); 3] = [
         (
             |_| {},
             "the interpreter /bin/bash of its first line \"#!/bin/bash\" is not in this image",

@@ -163,7 +163,7 @@ fn io_wait(
     let on = main.waits_on.clone();
     let text = on.as_deref().unwrap_or_default();
     let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
-    let target = on.clone().map_or_else(|| "a descriptor".to_owned(), |on| on);
+    let target = on.clone().unwrap_or_else(|| "a descriptor".to_owned());
     let who = init.map_or("the main goroutine".to_owned(), |name| format!("package init: {name}"));
     let connecting = text.contains("SYN_SENT")
         || main.frames.iter().any(|frame| frame.function.ends_with("(*netFD).connect"));

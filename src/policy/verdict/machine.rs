@@ -48,7 +48,7 @@ pub(super) fn stop_the_world(case: &Case<'_>) -> Option<Finding> {
     if !(case.kind == Kind::Stw || (seen && one_runs)) {
         return None;
     }
-    let place = goroutines(case).and_then(|all| super::goroutines::running(all));
+    let place = goroutines(case).and_then(super::goroutines::running);
     let who = place.clone().map_or_else(String::new, |place| format!(": {place} does not stop"));
     let sentence = format!("a garbage collection waits for all goroutines to stop{who}");
     let finding = Finding::new(Class::Stalled, "gc-stw", Confidence::Likely, sentence);
@@ -175,7 +175,7 @@ pub(super) fn not_started(case: &Case<'_>) -> Option<Finding> {
     if case.kind != Kind::Silent || case.history.beats > 0 || goroutines(case).is_some() {
         return None;
     }
-    let blocked = super::threads::blocked(case).map(|thread| super::threads::describe(thread));
+    let blocked = super::threads::blocked(case).map(super::threads::describe);
     let what = blocked.clone().map_or_else(String::new, |what| format!("; it is in {what}"));
     let sentence = format!("the Go runtime has printed no heartbeat since the start{what}");
     let finding = Finding::new(Class::Stalled, "not-started", Confidence::Unclear, sentence);
