@@ -5,7 +5,7 @@ use super::arguments::{self, Asked, Run};
 use super::{help, out};
 use crate::exit::Code;
 use crate::go::line;
-use crate::host::cgroup::{self, Counters, Places};
+use crate::host::cgroup::{self, Places};
 use crate::host::files::Root;
 use crate::host::kubernetes;
 use crate::host::lookout::Lookout;
@@ -139,7 +139,7 @@ impl Start {
         places: &Places,
         signals: SignalFd,
     ) -> Code {
-        let oom_kills = OomWatch::new(Counters::open(&self.root, places));
+        let oom_kills = OomWatch::new(&self.root, places);
         let pipe = if self.interactive { Ok(None) } else { fd::log_pipe().map(Some) };
         let pipe = match pipe {
             Ok(pipe) => pipe,
@@ -169,9 +169,8 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
-        let counters = Counters::open(&self.root, places);
         let go = program.go().is_some();
-        let lookout = Lookout::new(child, go, counters, config.dump_dir.clone());
+        let lookout = Lookout::new(child, go, places, config.dump_dir.clone());
         let framing = pipe.as_ref().map_or(fd::Framing::Stream, |pipe| pipe.framing);
         let stderr = pipe.map(|pipe| pipe.reader);
         if let Some(stderr) = &stderr {

@@ -94,10 +94,11 @@ impl Classifier {
     }
 
     /// Ends the goroutine in progress. One that no crash announced has to look like the
-    /// runtime's work; else its lines are text.
-    fn end_goroutine(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        let Some(dump) = &mut self.dump else { return };
-        if dump.inside() && !self.held.is_empty() && !dump.credible() {
+    /// runtime's work; else its lines are text, and this says so.
+    fn end_goroutine(&mut self, out: &mut impl FnMut(Entry<'_>)) -> bool {
+        let Some(dump) = &mut self.dump else { return false };
+        let denied = dump.inside() && !self.held.is_empty() && !dump.credible();
+        if denied {
             dump.discard();
             for line in self.held.strip_suffix(b"\n").unwrap_or_default().split(|b| *b == b'\n') {
                 text(line, out);
@@ -105,6 +106,7 @@ impl Classifier {
         }
         dump.finish();
         self.held.clear();
+        denied
     }
 
     /// Offers the line to what is in progress; true when that took it.
@@ -144,8 +146,8 @@ impl Classifier {
         let Some(dump) = &mut self.dump else { return false };
         if dump.inside() {
             if bare.is_empty() {
-                self.end_goroutine(out);
-                return true;
+                // The blank line behind what was only text is text as well.
+                return !self.end_goroutine(out);
             }
             if bare.first() == Some(&b'g') && header(bare).is_some() {
                 self.end_goroutine(out);

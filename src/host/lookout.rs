@@ -1,12 +1,15 @@
 //! What the loop looks at the program with, and what it starts beside it: the sampler, the
 //! evidence process, the commands of a stall. Each may fail alone; the loop never waits for any.
 
-use super::cgroup::Counters;
+use super::cgroup::{Counters, Places};
 use super::collector::{Collector, Executable, Plan, failed};
+use super::files::Root;
 use super::sampler::Sampler;
+use super::status::Publisher;
 use crate::exit::Ending;
 use crate::policy::evidence::Evidence;
 use crate::policy::progress::Sample;
+use crate::policy::status::Status;
 use crate::sys::fd;
 use crate::sys::spawn::{self, spawn};
 use crate::units::{Mono, Pid};
@@ -31,27 +34,31 @@ pub struct Lookout {
     /// Its memory, opened right after its exec.
     memory: Option<File>,
     executable: Option<Executable>,
-    /// Taken by the sampler at the first question: a program without heartbeat needs none.
-    counters: Option<Counters>,
+    /// Where the sampler's counters are, until the first question: a program without heartbeat
+    /// needs no sampler.
+    places: Option<Places>,
     sampler: Option<Sampler>,
     collector: Option<Collector>,
     /// Evidence of a process that could not be started.
     stillborn: Option<Evidence>,
     helpers: Vec<Pid>,
     dump_dir: Option<PathBuf>,
+    /// Made with the first status.
+    publisher: Option<Publisher>,
 }
 
 impl Lookout {
     /// Opens the program's memory: right after its exec, so that it stays readable when the
     /// program changes its user or makes itself non-dumpable.
     #[must_use]
-    pub fn new(pid: Pid, go: bool, counters: Counters, dump_dir: Option<PathBuf>) -> Self {
+    pub fn new(pid: Pid, go: bool, places: &Places, dump_dir: Option<PathBuf>) -> Self {
         let memory = go.then(|| File::open(format!("/proc/{pid}/mem")).ok()).flatten();
         Self {
             pid,
             memory,
             executable: Executable::own(),
-            counters: Some(counters),
+            places: Some(places.clone()),
+            publisher: None,
             sampler: None,
             collector: None,
             stillborn: None,
@@ -62,11 +69,21 @@ impl Lookout {
 
     /// Asks for the program's counters.
     pub fn ask(&mut self) {
-        if let Some(counters) = self.counters.take() {
-            self.sampler = Sampler::start(self.pid, counters);
+        if let Some(places) = self.places.take() {
+            self.sampler = Sampler::start(self.pid, Counters::open(&Root::live(), &places));
         }
         if let Some(sampler) = &self.sampler {
             sampler.ask();
+        }
+    }
+
+    /// Publishes the status for `goinit probe`. Without a memory file there is nothing to probe.
+    pub fn publish(&mut self, status: &Status) {
+        if self.publisher.is_none() {
+            self.publisher = Publisher::new().ok();
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.publish(status);
         }
     }
 

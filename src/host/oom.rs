@@ -1,29 +1,31 @@
 //! How often the kernel killed somebody in our memory cgroup since the start.
 
-use super::cgroup::Counters;
+use super::cgroup::{Counters, Places};
+use super::files::Root;
 
-/// Counts OOM kills.
+/// Counts OOM kills. It keeps no descriptor: goinit may have to live with ten of them.
 #[derive(Debug, Default)]
 pub struct OomWatch {
-    counters: Option<Counters>,
+    root: Root,
+    places: Places,
     before: u64,
 }
 
 impl OomWatch {
     /// Remembers how many there were before the start.
     #[must_use]
-    pub fn new(counters: Counters) -> Self {
-        let before = kills(&counters).unwrap_or(0);
-        Self { counters: Some(counters), before }
+    pub fn new(root: &Root, places: &Places) -> Self {
+        let before = kills(root, places).unwrap_or(0);
+        Self { root: root.clone(), places: places.clone(), before }
     }
 
     /// OOM kills since the start, if the cgroup tells.
     #[must_use]
     pub fn since_start(&self) -> Option<u64> {
-        Some(kills(self.counters.as_ref()?)?.saturating_sub(self.before))
+        Some(kills(&self.root, &self.places)?.saturating_sub(self.before))
     }
 }
 
-fn kills(counters: &Counters) -> Option<u64> {
-    counters.memory().events.map(|events| events.oom_kill)
+fn kills(root: &Root, places: &Places) -> Option<u64> {
+    Counters::open(root, places).memory().events.map(|events| events.oom_kill)
 }

@@ -139,6 +139,7 @@ impl Supervisor {
                 Action::Sample => self.lookout.ask(),
                 Action::Collect => self.lookout.collect(now.mono),
                 Action::Run { command, input } => self.lookout.run(&command, &input),
+                Action::Publish(status) => self.lookout.publish(&status),
                 Action::Dump => self.lookout.dump(),
                 Action::LeaveMessage(text) => self.message.leave(&text),
                 Action::Finish(end) => *code = code.or(Some(end)),

@@ -10,11 +10,12 @@ use super::journal::Journal;
 use super::record::{Origin, Record, Severity, Value};
 use super::session::Session;
 use super::shutdown::Reason;
+use super::status::Status;
 use super::testimony;
 use super::verdict::{self, Class as Judged, Crash, Verdict};
 use super::watchdog::{Move, Seen, Settings, Stall, Watchdog};
 use crate::go::crash::{CrashHead, CrashKind};
-use crate::go::entry::Entry;
+use crate::go::entry::{Entry, Text};
 use crate::go::line::{Assembler, Framing};
 use crate::units::{Mono, Now};
 use std::time::Duration;
@@ -54,6 +55,11 @@ pub struct Diagnosis {
     stalls: u64,
     testimony: Vec<String>,
     goroutines: Option<u64>,
+    status: Status,
+    /// The status says something that was not published yet.
+    news: bool,
+    /// The text of `--ready-on`, until a line has contained it.
+    ready_on: Option<memchr::memmem::Finder<'static>>,
 }
 
 /// What the assembler is to do.
@@ -97,6 +103,16 @@ impl Diagnosis {
             stalls: 0,
             testimony: Vec::new(),
             goroutines: None,
+            status: Status {
+                ready_line: config.ready_on.as_ref().map(|_| false),
+                ready_file: config.ready_file.clone(),
+                ..Status::default()
+            },
+            news: true,
+            ready_on: config
+                .ready_on
+                .as_ref()
+                .map(|text| memchr::memmem::Finder::new(text).into_owned()),
         }
     }
 
@@ -137,6 +153,7 @@ impl Diagnosis {
             Event::Tick => {
                 self.step(now, Seen::Tick, session, actions);
                 self.check_crash(now, session, actions);
+                self.publish(session, actions);
             }
             Event::Signal(_)
             | Event::Reaped(_)
@@ -161,8 +178,15 @@ impl Diagnosis {
         let mut brought = Brought::default();
         let journal = &mut self.journal;
         let outbox = &mut session.outbox;
+        let ready_on = self.ready_on.as_ref();
+        let mut ready = false;
         let mut out = |entry: Entry<'_>| {
             journal.write(now, &entry, outbox);
+            if let (Some(finder), Entry::Text(Text { bytes, .. }) | Entry::Json(bytes)) =
+                (ready_on, &entry)
+            {
+                ready |= finder.find(bytes).is_some();
+            }
             match entry {
                 Entry::Sched(snapshot) => brought.snapshots.push(snapshot),
                 Entry::Init(_) => brought.init_tasks += 1,
@@ -177,6 +201,11 @@ impl Diagnosis {
             Work::Feed(bytes) => self.assembler.feed(bytes, &mut out),
             Work::Idle => self.assembler.idle(&mut out),
             Work::End => self.assembler.end(&mut out),
+        }
+        if ready {
+            self.ready_on = None;
+            self.status.ready_line = Some(true);
+            self.news = true;
         }
         brought
     }
@@ -206,6 +235,8 @@ impl Diagnosis {
         for snapshot in &brought.snapshots {
             // A runtime that goes on did not crash, whatever a line of the program looked like.
             self.crashed = None;
+            self.status.beats += 1;
+            self.news = true;
             self.step(now, Seen::Heartbeat(snapshot), session, actions);
             if self.watchdog.is_some() {
                 actions.push(Action::Sample);
@@ -230,8 +261,11 @@ impl Diagnosis {
                         session.outbox.post(now.wall, Class::Vital, &record);
                     }
                     self.verdict = None;
+                    self.news = true;
                 }
                 Move::Blind(why) => {
+                    self.status.blind = true;
+                    self.news = true;
                     if session.shutdown.is_running() {
                         let message = format!("the watchdog sees nothing: {why}");
                         let record =
@@ -266,6 +300,7 @@ impl Diagnosis {
             self.act(&found, stall.report, session, actions);
         }
         self.verdict = Some(found);
+        self.news = true;
         if condemned && session.config.on_stall != OnStall::Report {
             session.end(now, Reason::Stall, actions);
         }
@@ -308,6 +343,22 @@ impl Diagnosis {
         self.testify(now, &evidence, 0, session);
         session.outbox.post(now.wall, Class::Vital, &found.record());
         self.verdict = Some(found);
+    }
+
+    /// Tells probes what is new.
+    fn publish(&mut self, session: &Session, actions: &mut Vec<Action>) {
+        let ended = !session.shutdown.is_running();
+        if !self.news && self.status.ended == ended {
+            return;
+        }
+        self.news = false;
+        self.status.pid = Some(session.birth.child);
+        self.status.ended = ended;
+        let found = self.verdict.as_ref();
+        self.status.verdict = found.map(|v| format!("{}/{}", v.class.word(), v.cause));
+        self.status.condemned = found.is_some_and(Verdict::condemns);
+        self.status.sentence = found.map(|v| v.sentence.clone()).unwrap_or_default();
+        actions.push(Action::Publish(Box::new(self.status.clone())));
     }
 
     fn check_crash(&mut self, now: Now, session: &mut Session, actions: &mut Vec<Action>) {

@@ -4,6 +4,7 @@
 use super::backlog::SinkReport;
 use super::evidence::Evidence;
 use super::progress::Sample;
+use super::status::Status;
 use crate::exit::{Code, Ending};
 use crate::units::{Pid, Received, Signal, Target};
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub enum Action {
         /// The object.
         input: String,
     },
+    /// Tell probes how the run is.
+    Publish(Box<Status>),
     /// Write the full goroutine dump into `--dump-dir`.
     Dump,
     /// Write the termination message.

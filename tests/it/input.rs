@@ -52,8 +52,25 @@ fn check(bytes: &[u8]) {
 fn garbage_in_place_of_runtime_output_stays_text() {
     check(b"SCHED 12ms: gomaxprocs=abc this is not from the runtime\nSCHED \nSCHED\n");
     check(b"SCHED 99999999999999999999ms: gomaxprocs=2 idleprocs=1 threads=4\nafter\n");
-    check(b"init \ninit x @\ngc 1 @\ngoroutine \ngoroutine x [running]:\nplain\n");
+    check(b"init \ninit x @\ngc 1 @\ngoroutine \nplain\n");
+    check(b"goroutine 7 [run]\n\nplain\n\n\nblank lines stay\n");
     check(b"SCHED 1ms: gomaxprocs=2 idleprocs=1 thr");
+}
+
+#[test]
+fn an_imitated_goroutine_keeps_every_byte_even_when_it_is_written_in_pieces() {
+    let bytes = b"goroutine 7 [running]:\nmain.fake()\n\t/app/fake.go:1 +0x1\n\nplain\n";
+    let [whole, pieces] = written(bytes);
+    let expected = ["goroutine 7 [running]:", "main.fake()", "\t/app/fake.go:1 +0x1", "", "plain"];
+    assert_eq!(lines(&whole), expected);
+    // The runtime does not cut a header there, so pieces look like those of several writers and
+    // may come out in another order.
+    let sorted = |lines: &[String]| {
+        let mut bytes = lines.concat().into_bytes();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(sorted(&lines(&pieces)), sorted(&expected.map(str::to_owned)));
 }
 
 #[test]
