@@ -13,7 +13,7 @@ use crate::policy::session::Session;
 use crate::sys::fd::{self, Framing};
 use crate::sys::signals::{SignalFd, send, suspend_self};
 use crate::sys::wait::{Change, Next, next, peek};
-use crate::sys::{clock, poll};
+use crate::sys::{clock, memory, poll};
 use crate::units::{Now, Pid, Signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -60,7 +60,12 @@ impl Supervisor {
         // The program may have ended before the loop began.
         let mut reap = true;
         let mut code = None;
+        let mut settled = false;
         while code.is_none() {
+            if report.flushed && !std::mem::replace(&mut settled, report.flushed) {
+                // The first records are written: the start is over.
+                memory::forget_code();
+            }
             let before = clock::now();
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono) } else { deadline };
