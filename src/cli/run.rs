@@ -139,14 +139,11 @@ impl Start {
         places: &Places,
         signals: SignalFd,
     ) -> Code {
+        // First what the run needs, then what it can do without: descriptors may be scarce.
+        let pipe = if self.interactive { None } else { self.log_pipe() };
+        let log = fd::own_stderr();
+        let waker = fd::Waker::new().ok();
         let oom_kills = OomWatch::new(&self.root, places);
-        let pipe = if self.interactive { Ok(None) } else { fd::log_pipe().map(Some) };
-        let pipe = match pipe {
-            Ok(pipe) => pipe,
-            Err(error) => {
-                return self.refuse(Code::FAILED, &format!("no pipe for stderr: {error}"));
-            }
-        };
         let config = self.run.wishes.config.clone();
         let terminal = (!config.single_child).then(foreground_terminal).flatten();
         let descriptors: Vec<_> = pipe.iter().map(|pipe| (fd::number(&pipe.writer), 2)).collect();
@@ -178,7 +175,6 @@ impl Start {
         }
         self.greet(child, program, settings, limits, framing);
         let raw = config.raw.as_deref().and_then(|path| self.tee(path));
-        let log = fd::own_stderr();
         fd::close_inherited();
         job::go_to_root();
         let birth = Birth {
@@ -204,7 +200,7 @@ impl Start {
         );
         let name_orphans = config.warn_reaped;
         let mut session = Session::new(config, birth, self.outbox, diagnosis);
-        let sink = Sink::start(log, fd::Waker::new().ok());
+        let sink = Sink::start(log, waker);
         Supervisor {
             signals,
             child,
@@ -257,6 +253,15 @@ impl Start {
 
     fn warn(&mut self, sentence: &str) {
         self.outbox.post(clock::now().wall, Class::Vital, &greeting::warning(sentence));
+    }
+
+    /// The program's stderr; without it the program writes to goinit's own.
+    fn log_pipe(&mut self) -> Option<fd::Pipe> {
+        let pipe = fd::log_pipe();
+        if let Err(error) = &pipe {
+            self.warn(&format!("no pipe for the program's stderr, it passes unread: {error}"));
+        }
+        pipe.ok()
     }
 
     /// Opens the copy of the raw stream.

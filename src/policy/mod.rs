@@ -5,6 +5,7 @@
 pub mod backlog;
 pub mod config;
 pub mod diagnosis;
+pub mod dumped;
 pub mod event;
 pub mod evidence;
 mod farewell;

@@ -4,11 +4,13 @@
 //! paragraph in docs/verdicts.md. What is only waiting is described (`ok`), never accused; a
 //! deadlock is `certain` only when nobody is left who could wake anybody.
 
+mod ending;
 mod goroutines;
 mod machine;
 mod threads;
 mod words;
 
+pub use ending::{End, of_end};
 pub use words::{message, recovered, stall};
 
 use super::evidence::Evidence;
@@ -191,6 +193,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         Finding::new(Class::Stalled, "unknown", Confidence::Unclear, sentence)
             .next("look at the last lines of the program and at `goinit dump` of its pid")
     });
+    with(finding, case.lasted)
+}
+
+/// A finding as a verdict on something that lasted so long.
+fn with(finding: Finding, since: Duration) -> Verdict {
     let mut sentence = finding.sentence;
     super::record::shorten(&mut sentence, super::record::MESSAGE_LIMIT);
     Verdict {
@@ -199,7 +206,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         confidence: finding.confidence,
         place: finding.place,
         on: finding.on,
-        since: case.lasted,
+        since,
         sentence,
         next: finding.next,
     }

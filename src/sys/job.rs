@@ -6,17 +6,16 @@ pub fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-/// Whether a shell (our parent, in our session but another process group) can continue us after
-/// we stopped ourselves. PID 1 cannot be stopped, and in an orphaned process group nobody would
-/// ever continue us.
+/// Whether somebody can continue us after we stopped ourselves: our parent is in our session, as
+/// a shell or what a shell started is. PID 1 cannot be stopped, and what a container runtime
+/// starts leads a session of its own, in which nobody would ever continue it.
 #[must_use]
 pub fn has_job_control() -> bool {
     let parent = nix::unistd::getppid();
     let own = Some(nix::unistd::Pid::from_raw(0));
     own_pid() != 1
-        && parent.as_raw() > 1
+        && parent.as_raw() > 0
         && nix::unistd::getsid(Some(parent)).ok() == nix::unistd::getsid(own).ok()
-        && nix::unistd::getpgid(Some(parent)).ok() != Some(nix::unistd::getpgrp())
 }
 
 /// Leaves the directory we were started in, so that nothing is kept busy by us.

@@ -78,7 +78,55 @@ const INITS: [Init; 4] = [
 ];
 
 /// (init, case): what is known to go wrong. Each was seen with Debian 12's packages.
-const KNOWN_FAILURES: &[(&str, &str)] = &[];
+const KNOWN_FAILURES: &[(&str, &str)] = &[
+    // -e '' is taken for -e 0.
+    ("tini", "wrong remap codes"),
+    // Its child is stopped, tini is not: the shell that waits for its job never hears of it.
+    ("tini", "stop and continue"),
+    ("tini", "Ctrl-Z"),
+    // Left unblocked, so PID 1 does not even notice them.
+    ("tini", "forwarding of fault signals"),
+    ("tini", "inherited blocks"),
+    ("tini", "TERM though blocked"),
+    ("tini", "inherited ignores"),
+    ("tini", "stdin closed"),
+    ("tini", "all three closed"),
+    ("tini", "LISTEN_PID"),
+    // It looks around once a second.
+    ("tini", "idle wake-ups"),
+    ("tini", "descriptors kept"),
+    ("tini", "working directory"),
+    // It waits for ever: the kernel reaps, and the exit code is lost.
+    ("tini", "SIGCHLD ignored"),
+    // The next reader of the terminal is stopped as a background process.
+    ("tini", "terminal taken back"),
+    // It exits with 2 for whatever exec said.
+    ("dumb-init", "not executable"),
+    ("dumb-init", "missing command"),
+    // The first signals are handled before there is a child, and lost.
+    ("dumb-init", "TERM before exec"),
+    ("dumb-init", "inherited ignores"),
+    ("dumb-init", "LISTEN_PID"),
+    ("dumb-init", "descriptors kept"),
+    // Its child leads a session of its own, without a terminal unless dumb-init led one.
+    ("dumb-init", "foreground"),
+    ("catatonit", "not executable"),
+    ("catatonit", "missing command"),
+    ("catatonit", "stop and continue"),
+    ("catatonit", "Ctrl-Z"),
+    ("catatonit", "forwarding of fault signals"),
+    // Its child starts with TSTP, TTIN and TTOU blocked.
+    ("catatonit", "clean mask"),
+    ("catatonit", "inherited blocks"),
+    ("catatonit", "TERM though blocked"),
+    ("catatonit", "inherited ignores"),
+    ("catatonit", "working directory"),
+    ("catatonit", "SIGCHLD ignored"),
+    ("catatonit", "terminal taken back"),
+];
+
+/// (init, case): what goes wrong only if the moment is right; either outcome is accepted.
+const KNOWN_RACES: &[(&str, &str)] = &[("dumb-init", "TERM during the start")];
 
 fn init() -> &'static Init {
     let name = std::env::var("INIT_UNDER_TEST").unwrap_or_else(|_| "goinit".to_owned());
@@ -92,10 +140,14 @@ fn init() -> &'static Init {
 fn case(name: &str, check: impl Fn(&Init)) {
     let init = init();
     let known = KNOWN_FAILURES.contains(&(init.name, name));
-    if !known {
+    let race = KNOWN_RACES.contains(&(init.name, name));
+    if !known && !race {
         return check(init);
     }
     let outcome = catch_unwind(AssertUnwindSafe(|| check(init)));
+    if race {
+        return;
+    }
     assert!(outcome.is_err(), "{} is listed as failing {name:?} and passes it", init.name);
     println!("{} fails {name:?}, as is known", init.name);
 }

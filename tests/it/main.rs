@@ -21,3 +21,4 @@ mod run;
 mod stall;
 mod start;
 mod support;
+mod verdict;

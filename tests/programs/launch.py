@@ -3,8 +3,8 @@
     launch.py [OPTION...] -- COMMAND [ARG...]
 
 The tests cannot do this with std::process::Command without unsafe code, and a shell cannot do all
-of it. Nothing of Python survives the exec: dispositions and mask are put back to what the options
-say.
+of it. Nothing of Python survives the exec, and nothing of whoever ran the tests: dispositions and mask
+are what the options say, descriptors from 3 on are closed.
 """
 
 import ctypes
@@ -14,6 +14,16 @@ import signal
 import sys
 
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG = 38, 36, 1
+
+RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
+
+
+def reset_hidden():
+    """Default dispositions for 32 and 33, which glibc keeps for itself."""
+    call = RT_SIGACTION.get(os.uname().machine)
+    for number in (32, 33):
+        if call is not None:
+            ctypes.CDLL(None).syscall(call, number, bytes(32), None, 8)
 
 
 def main():
@@ -25,6 +35,8 @@ def main():
         except (OSError, ValueError):
             pass  # KILL, STOP and the two glibc keeps for itself
     os.closerange(3, 4096)  # whatever the test runner was started with
+    reset_hidden()
+    os.closerange(3, 1024)
     close, uid, gid = [], None, None
     for option in options:
         name, _, value = option.partition("=")
@@ -50,6 +62,8 @@ def main():
             ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         elif name == "--subreaper":
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        elif name == "--own-group":
+            os.setpgid(0, 0)
         elif name == "--session":
             os.setsid()
         elif name == "--chdir":

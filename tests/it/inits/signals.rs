@@ -208,7 +208,8 @@ fn a_signal_can_be_rewritten_or_dropped() {
 #[test]
 fn a_stop_suspends_both_and_a_continue_resumes_both() {
     case("stop and continue", |init| {
-        let started = init.child(&[], &["tick"]).start();
+        // A job of its own, whose parent could continue it: else stopping would be for ever.
+        let started = init.child(&[], &["tick"]).state("--own-group").start();
         started.wait_for_text("tick 3");
         let (own, child) = (started.pid(), *started.children().first().expect("no child"));
         let state = |pid, letter: char| {
