@@ -7,8 +7,6 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "a test that cannot go on fails; the allowances of clippy.toml end at test functions"
 )]
 
