@@ -23,3 +23,4 @@ mod run;
 mod stall;
 mod start;
 mod support;
+mod tidy;
