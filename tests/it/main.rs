@@ -12,6 +12,7 @@
     reason = "a test that cannot go on fails; the allowances of clippy.toml end at test functions"
 )]
 
+mod anomaly;
 mod corpus;
 mod docker;
 mod dump;
