@@ -21,6 +21,7 @@ mod inits;
 mod input;
 mod limits;
 mod run;
+mod soak;
 mod stall;
 mod start;
 mod support;
