@@ -47,6 +47,9 @@ pub struct Supervisor {
 
 /// Bytes read from the program in one turn at most, so that signals are never starved.
 const TURN_BYTES: usize = 64 << 10;
+/// How often a failing read of the program's stderr is tried again: giving the pipe up means
+/// SIGPIPE for the program.
+const READ_TRIES: u32 = 8;
 /// Waking up later than this after the deadline means that we ourselves did not run.
 const SLACK: Duration = Duration::from_millis(500);
 /// How long the log's reader may take for the last records.
@@ -212,6 +215,7 @@ impl Supervisor {
         code: &mut Option<Code>,
     ) {
         let mut total = 0;
+        let mut failures = 0;
         while total < TURN_BYTES {
             let Some(stderr) = &self.stderr else { return };
             match fd::read(stderr.as_fd(), buffer) {
@@ -232,6 +236,7 @@ impl Supervisor {
                     self.feed(session, now, &Event::Quiet, code);
                     return;
                 }
+                Err(_) if failures < READ_TRIES => failures += 1,
                 Err(_) => {
                     self.stderr = None;
                     self.feed(session, now, &Event::StderrClosed, code);
