@@ -102,6 +102,7 @@ mod tests {
     use super::*;
     use crate::go::entry::Entry;
     use crate::go::line::{Assembler, Framing};
+    use crate::policy::evidence::Wakers;
 
     const DUMP: &str = "SIGQUIT: quit\nPC=0x46b2e1 m=0 sigcode=0\n\n\
         goroutine 0 gp=0x59e0c0 m=0 mp=0x59ef00 [idle]:\nruntime.futex(0x59f048)\n\t/go/src/runtime/sys.s:557 +0x21\n\n\
