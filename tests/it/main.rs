@@ -7,11 +7,10 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "a test that cannot go on fails; the allowances of clippy.toml end at test functions"
 )]
 
+mod anomaly;
 mod corpus;
 mod docker;
 mod dump;
@@ -20,7 +19,9 @@ mod inits;
 mod input;
 mod limits;
 mod run;
+mod soak;
 mod stall;
 mod start;
 mod support;
 mod verdict;
+mod tidy;

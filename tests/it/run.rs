@@ -235,7 +235,7 @@ fn it_runs_without_proc_as_pid_1_and_as_any_other_process() {
     seven(&run().finish());
     // In its own PID namespace /proc is mounted twice: ours below its own.
     let twice = "umount -l /proc; umount -l /proc; ! test -e /proc/self || exit 99";
-    seven(&run().mounts(twice).as_pid_1().finish());
+    seven(&run().mounts(twice).pid_1().finish());
 }
 
 #[test]
@@ -250,4 +250,15 @@ fn closed_standard_descriptors_change_nothing_about_the_run() {
             seven(&done);
         }
     }
+}
+
+#[test]
+fn an_empty_environment_and_a_relative_path_are_enough() {
+    let Some(healthy) = program("healthy", VERSION) else { return };
+    let stage = Stage::new(&healthy);
+    let run = Run::new(stage.place.path("goinit")).args(["--", "./command"]).clear_env();
+    let run = run.env("GOINIT_TERMINATION_LOG", "none").env("PROGRAM_CODE", "7");
+    let mut directory = std::ffi::OsString::from("--chdir=");
+    directory.push(&stage.place.0);
+    seven(&run.state(directory).finish());
 }

@@ -305,7 +305,7 @@ impl Run {
     }
 
     /// Will be PID 1 of a PID namespace of its own with its own /proc (root only).
-    pub(crate) fn as_pid_1(mut self) -> Self {
+    pub(crate) fn pid_1(mut self) -> Self {
         self.pid_namespace = true;
         self
     }

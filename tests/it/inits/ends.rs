@@ -24,7 +24,7 @@ fn every_exit_code_is_the_childs_as_pid_1() {
     case("exit codes as PID 1", |init| {
         for code in [0, 1, 2, 7, 42, 123, 124, 125, 126, 127, 128, 137, 143, 254, 255] {
             let command = format!("exit {code}");
-            init.run(&["sh", "-c", &command]).as_pid_1().finish().expect_code(code);
+            init.run(&["sh", "-c", &command]).pid_1().finish().expect_code(code);
         }
     });
 }
@@ -101,7 +101,7 @@ fn a_daemon_that_stays_behind_does_not_delay_the_end() {
     }
     case("daemon stays behind", |init| {
         let command = "setsid sleep 20 >/dev/null 2>&1 </dev/null & exit 6";
-        init.run(&["sh", "-c", command]).as_pid_1().start().wait(SOON).expect_code(6);
+        init.run(&["sh", "-c", command]).pid_1().start().wait(SOON).expect_code(6);
     });
 }
 
@@ -122,7 +122,7 @@ fn orphans_are_reaped_and_the_child_lives_on() {
         return;
     }
     case("orphans", |init| {
-        let started = init.child(&[], &["orphans", "500"]).as_pid_1().start();
+        let started = init.child(&[], &["orphans", "500"]).pid_1().start();
         started.wait_for_text("ready");
         let alone = || started.children().len() == 1;
         assert!(wait_until(SOON, alone), "left: {:?}", zombies(started.pid()));
@@ -142,7 +142,7 @@ fn an_orphans_exit_code_is_not_the_childs() {
     }
     case("orphan's exit code", |init| {
         let command = "(sh -c 'sleep 0.05; exit 9' &) ; sleep 0.3; exit 4";
-        init.run(&["sh", "-c", command]).as_pid_1().finish().expect_code(4);
+        init.run(&["sh", "-c", command]).pid_1().finish().expect_code(4);
     });
 }
 

@@ -58,7 +58,7 @@ fn every_signal_is_handed_on_by_pid_1() {
     }
     case("forwarding as PID 1", |init| {
         let numbers: Vec<i32> = forwardable().filter(|number| !FAULTS.contains(number)).collect();
-        forwards(init.child(&[], &["count", &numbers.len().to_string()]).as_pid_1(), &numbers);
+        forwards(init.child(&[], &["count", &numbers.len().to_string()]).pid_1(), &numbers);
     });
 }
 
@@ -69,7 +69,7 @@ fn signals_named_after_faults_are_handed_on_when_sent() {
     }
     case("forwarding of fault signals", |init| {
         let count = FAULTS.len().to_string();
-        forwards(init.child(&[], &["count", &count]).as_pid_1(), &FAULTS);
+        forwards(init.child(&[], &["count", &count]).pid_1(), &FAULTS);
     });
 }
 

@@ -121,7 +121,7 @@ fn without_proc() {
     case("no /proc", |init| {
         let run = init.run(&["sh", "-c", "exit 7"]).mounts("umount -l /proc");
         run.start().wait(SOON).expect_code(7);
-        let run = init.run(&["sh", "-c", "exit 7"]).as_pid_1().mounts("umount -l /proc");
+        let run = init.run(&["sh", "-c", "exit 7"]).pid_1().mounts("umount -l /proc");
         run.start().wait(SOON).expect_code(7);
     });
 }
