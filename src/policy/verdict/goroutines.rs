@@ -261,7 +261,7 @@ fn alone(case: &Case<'_>, all: &Goroutines) -> bool {
 }
 
 /// The init function that goroutine 1 is in, if it is in one.
-fn init_function(main: &Goroutine, all: &Goroutines) -> Option<String> {
+pub(super) fn init_function(main: &Goroutine, all: &Goroutines) -> Option<String> {
     let begun = |frame: &Frame| frame.function == "main.main";
     if main.frames.iter().any(begun) {
         return None;

@@ -1,7 +1,7 @@
 //! Rules about threads, system calls, sockets and locks: what can be said without reading the
 //! program's memory, and what a goroutine in a system call waits for.
 
-use super::goroutines::{place, serving as served, waits};
+use super::goroutines::{init_function, place, serving as served, waits};
 use super::machine::goroutines;
 use super::words::span;
 use super::{Case, Class, Confidence, Finding};
@@ -75,9 +75,11 @@ fn main_place(case: &Case<'_>) -> Option<String> {
     place(&goroutines(case)?.main.as_ref()?.frames)
 }
 
-/// Prefix for what happens inside package init.
+/// Whether the main goroutine is still in package init.
 fn in_init(case: &Case<'_>) -> bool {
-    goroutines(case).and_then(|all| all.init.as_ref()).is_some_and(|init| init.done < init.total)
+    let Some(all) = goroutines(case) else { return false };
+    let by_stack = all.main.as_ref().and_then(|main| init_function(main, all)).is_some();
+    by_stack || all.init.as_ref().is_some_and(|init| init.done < init.total)
 }
 
 /// The program cannot write its own stderr.
