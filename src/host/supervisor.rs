@@ -13,7 +13,7 @@ use crate::policy::session::Session;
 use crate::sys::fd::{self, Framing};
 use crate::sys::signals::{SignalFd, send, suspend_self};
 use crate::sys::wait::{Change, Next, next, peek};
-use crate::sys::{clock, poll};
+use crate::sys::{clock, memory, poll};
 use crate::units::{Now, Pid, Signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -47,6 +47,9 @@ pub struct Supervisor {
 
 /// Bytes read from the program in one turn at most, so that signals are never starved.
 const TURN_BYTES: usize = 64 << 10;
+/// How often a failing read of the program's stderr is tried again: giving the pipe up means
+/// SIGPIPE for the program.
+const READ_TRIES: u32 = 8;
 /// Waking up later than this after the deadline means that we ourselves did not run.
 const SLACK: Duration = Duration::from_millis(500);
 /// How long the log's reader may take for the last records.
@@ -60,7 +63,12 @@ impl Supervisor {
         // The program may have ended before the loop began.
         let mut reap = true;
         let mut code = None;
+        let mut settled = false;
         while code.is_none() {
+            if report.flushed && !std::mem::replace(&mut settled, report.flushed) {
+                // The first records are written: the start is over.
+                memory::forget_code();
+            }
             let before = clock::now();
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono) } else { deadline };
@@ -207,6 +215,7 @@ impl Supervisor {
         code: &mut Option<Code>,
     ) {
         let mut total = 0;
+        let mut failures = 0;
         while total < TURN_BYTES {
             let Some(stderr) = &self.stderr else { return };
             match fd::read(stderr.as_fd(), buffer) {
@@ -227,6 +236,7 @@ impl Supervisor {
                     self.feed(session, now, &Event::Quiet, code);
                     return;
                 }
+                Err(_) if failures < READ_TRIES => failures += 1,
                 Err(_) => {
                     self.stderr = None;
                     self.feed(session, now, &Event::StderrClosed, code);

@@ -7,6 +7,7 @@ pub mod fd;
 pub mod job;
 pub mod limits;
 pub mod memfile;
+pub mod memory;
 pub mod poll;
 pub mod signals;
 pub mod spawn;

@@ -28,8 +28,13 @@ pub enum Next {
     Childless,
 }
 
+/// How often waitpid(2) is asked before its "no child" is believed: a wrong one (a sandbox's
+/// hiccup) would leave the program's end unnoticed for ever, as its SIGCHLD is used up.
+const ASKED: u32 = 3;
+
 /// Takes the next status change of any child, without waiting.
 pub fn next() -> Next {
+    let mut refused = 0;
     loop {
         let mut status: libc::c_int = 0;
         let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
@@ -40,6 +45,10 @@ pub fn next() -> Next {
         }
         if pid < 0 {
             if std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) {
+                continue;
+            }
+            refused += 1;
+            if refused < ASKED {
                 continue;
             }
             return Next::Childless;

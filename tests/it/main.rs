@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails; the allowances of clippy.toml end at test functions"
 )]
 
+mod anomaly;
 mod corpus;
 mod docker;
 mod dump;
@@ -18,7 +19,9 @@ mod inits;
 mod input;
 mod limits;
 mod run;
+mod soak;
 mod stall;
 mod start;
 mod support;
 mod verdict;
+mod tidy;

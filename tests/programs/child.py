@@ -102,4 +102,24 @@ def tick():
         time.sleep(0.02)
 
 
+def soak(rounds, orphaned, signals, volume):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN, signal.SIGUSR1])
+    packet = (b"x" * 999 + b"\n") * 4
+    for number in range(1, int(rounds) + 1):
+        middle = os.fork()
+        if middle == 0:
+            for _ in range(int(orphaned)):
+                if os.fork() == 0:
+                    os._exit(0)
+            os._exit(0)
+        os.waitpid(middle, 0)
+        say(f"signals {number}")
+        for _ in range(int(signals)):
+            signal.sigwaitinfo([signal.SIGRTMIN])
+        for _ in range(int(volume) // len(packet)):
+            os.write(2, packet)
+        say(f"round {number}")
+        signal.sigwaitinfo([signal.SIGUSR1])
+
+
 globals()[sys.argv[1]](*sys.argv[2:])

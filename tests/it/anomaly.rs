@@ -1,0 +1,133 @@
+//! Anomalies in SQLite's sense: each system call of the loop fails once, and nothing changes: the
+//! program runs on, the exit code is the same, nothing hangs.
+//!
+//! A first run under strace lists the calls of goinit's own thread from the point where the loop
+//! begins; then each is made to fail in a run of its own (`strace -e inject=…`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::support::{Run, TempDir, goinit, have};
+
+/// What goes on in a run: stderr in several writes, a signal, an orphan, an exit code.
+const PROGRAM: &str = "trap : USR1; trap '' USR2; echo one >&2; kill -USR2 $PPID; sleep 0.03; \
+                       echo two >&2; (sleep 0.01 &); sleep 0.03; printf three >&2; exit 7";
+
+/// Calls that are not the loop's: memory, threads' own affairs, the end itself.
+const OTHERS: &[&str] = &[
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "madvise",
+    "brk",
+    "futex",
+    "sigaltstack",
+    "rt_sigprocmask",
+    "exit_group",
+];
+
+/// The calls without which there is no loop, and what each may answer.
+const VITAL: &[(&str, &[&str])] = &[
+    ("poll", &["EINTR", "ENOMEM"]),
+    ("read", &["EINTR", "EAGAIN", "EIO"]),
+    ("wait4", &["EINTR", "ECHILD"]),
+    ("waitid", &["EINTR", "ECHILD"]),
+    ("write", &["EINTR", "EIO"]),
+];
+
+/// Occurrences of a vital call that are tried, and of any other one.
+const VITAL_TRIES: usize = 5;
+const TRIES: usize = 2;
+
+/// Runs goinit, and nothing of what it starts, under strace.
+fn traced(options: &[&str]) -> Run {
+    let run = Run::new("strace").args(["-q", "-q"]).args(options).arg("--").arg(goinit());
+    run.args(["--termination-log=none", "--warn-reaped", "--", "sh", "-c", PROGRAM])
+}
+
+/// For each call of the loop, the occurrences within the process that are the loop's.
+fn calls_of_the_loop() -> BTreeMap<String, Vec<usize>> {
+    let place = TempDir::new();
+    let file = place.path("trace");
+    traced(&["-o", file.to_str().unwrap()]).finish().expect_code(7);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut in_the_loop = false;
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let Some((name, rest)) = line.split_once('(') else { continue };
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            continue;
+        }
+        let count = counts.entry(name.to_owned()).or_default();
+        *count += 1;
+        if in_the_loop && !OTHERS.contains(&name) {
+            found.entry(name.to_owned()).or_default().push(*count);
+        }
+        // The last thing before the loop: goinit leaves its directory.
+        in_the_loop |= name == "chdir" && rest.starts_with("\"/\"");
+    }
+    found
+}
+
+fn survives(call: &str, error: &str, occurrence: usize) -> Result<(), String> {
+    let inject = format!("inject={call}:error={error}:when={occurrence}");
+    let trace = format!("trace={call}");
+    let run = traced(&["-o", "/dev/null", "-e", &trace, "-e", &inject]);
+    match run.start().wait_or_kill(Duration::from_secs(8)) {
+        Err(_) => Err(format!("{call} #{occurrence} {error}: hangs")),
+        Ok(done) if done.code != 7 => {
+            Err(format!("{call} #{occurrence} {error}: exit code {}", done.code))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+#[test]
+fn one_failed_call_of_the_loop_changes_nothing() {
+    if !have("strace") {
+        return;
+    }
+    let found = calls_of_the_loop();
+    for call in ["poll", "read", "wait4"] {
+        assert!(found.contains_key(call), "no {call} in the loop: {found:?}");
+    }
+    let mut wrong = Vec::new();
+    let mut runs = 0;
+    for (call, occurrences) in &found {
+        let vital = VITAL.iter().find(|(name, _)| name == call);
+        let (errors, tries) = vital.map_or((&["EIO"][..], TRIES), |(_, e)| (*e, VITAL_TRIES));
+        for occurrence in occurrences.iter().take(tries) {
+            for error in errors {
+                runs += 1;
+                wrong.extend(survives(call, error, *occurrence).err());
+            }
+        }
+    }
+    println!("{runs} runs, calls of the loop: {:?}", found.keys().collect::<Vec<_>>());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Descriptors and threads that cannot be had: goinit does without.
+#[test]
+fn what_cannot_be_made_is_done_without() {
+    if !have("strace") {
+        return;
+    }
+    let checks = [("pipe2", "EMFILE"), ("eventfd2", "EMFILE"), ("clone3", "EAGAIN")];
+    let wrong: Vec<String> =
+        checks.iter().filter_map(|(call, error)| survives(call, error, 1).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A signalfd is what goinit cannot do without: it says so and does not start the program.
+#[test]
+fn no_signalfd_is_125_with_a_sentence() {
+    if !have("strace") {
+        return;
+    }
+    let options = ["-o", "/dev/null", "-e", "inject=signalfd4:error=EMFILE:when=1"];
+    let done = traced(&options).finish().expect_code(125);
+    assert!(done.stderr().contains("no signalfd"), "{}", done.stderr());
+    assert!(!done.stderr().contains("one"), "the program ran: {}", done.stderr());
+}
