@@ -33,6 +33,16 @@ pub struct GcTrace {
     pub forced: bool,
 }
 
+impl GcTrace {
+    /// Whether the live heap left no room below the goal. Ordinarily the goal is twice the live
+    /// heap (GOGC=100); only a memory limit pushes it down to this.
+    #[must_use]
+    pub fn cramped(&self) -> bool {
+        self.heap_live_mb >= 16
+            && self.heap_live_mb.saturating_mul(20) >= self.goal_mb.saturating_mul(19)
+    }
+}
+
 /// Reads a gctrace line, without its newline.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<GcTrace> {

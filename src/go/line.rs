@@ -81,6 +81,13 @@ impl Assembler {
         }
     }
 
+    /// Whether something whole is held back because more of it may follow: a reason to call
+    /// [`Self::idle`] after a while.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.classifier.idle() || (self.framing == Framing::Stream && !self.lanes.is_empty())
+    }
+
     /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed
     /// snapshot, the head of a crash, a dump between two goroutines). Beginnings of lines stay.
     pub fn idle(&mut self, out: &mut impl FnMut(Entry<'_>)) {

@@ -16,6 +16,7 @@ use super::verdict::{self, Class as Judged, Crash, Verdict};
 use super::watchdog::{Move, Seen, Settings, Stall, Watchdog};
 use crate::go::crash::{CrashHead, CrashKind};
 use crate::go::entry::{Entry, Text};
+use crate::go::gc::GcTrace;
 use crate::go::line::{Assembler, Framing};
 use crate::units::{Mono, Now};
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub struct Setup {
 
 /// How long evidence may take: the evidence process is killed after three seconds.
 pub(super) const EVIDENCE_LIMIT: Duration = Duration::from_secs(4);
+/// Nothing more for so long ends a dump or a detailed snapshot: longer than a period of a CPU
+/// quota, in which the program may be throttled in the middle of it.
+const SETTLE: Duration = Duration::from_millis(250);
 /// A crash that was printed ends the process at once; from Go 1.24 on the runtime can lock itself
 /// up instead (panic.go, `fatal`). Silence for so long after it is taken for that.
 const CRASH_LIMIT: Duration = Duration::from_secs(10);
@@ -44,6 +48,8 @@ pub struct Diagnosis {
     journal: Journal,
     /// Nothing when switched off.
     watchdog: Option<Watchdog>,
+    /// When what the assembler holds back is taken for whole.
+    settles: Option<Mono>,
     /// Since when a crash has been followed by silence.
     crashed: Option<Mono>,
     crash: Option<Crash>,
@@ -76,7 +82,7 @@ struct Brought {
     app_bytes: u64,
     snapshots: Vec<crate::go::snapshot::Snapshot>,
     init_tasks: u64,
-    collected: Option<u64>,
+    collected: Option<GcTrace>,
     crash: Option<Crash>,
 }
 
@@ -95,6 +101,7 @@ impl Diagnosis {
             assembler: Assembler::new(setup.framing),
             journal: Journal::new(config.stderr.unwrap_or_default(), config.sched_log),
             watchdog: watches.then(|| Watchdog::new(settings, now)),
+            settles: None,
             crashed: None,
             crash: None,
             evidence: None,
@@ -127,9 +134,10 @@ impl Diagnosis {
         let child = session.birth.child;
         match event {
             Event::Stderr(bytes) => self.read(now, bytes, session, actions),
+            // The reader is faster than a runtime that prints a dump: an empty pipe alone does not
+            // mean that the dump is over.
             Event::Quiet => {
-                let brought = self.assemble(now, session, Work::Idle);
-                self.tell(now, brought, 0, session, actions);
+                self.settles = self.assembler.holds().then(|| now.mono.after(SETTLE));
             }
             Event::StderrClosed => {
                 let brought = self.assemble(now, session, Work::End);
@@ -151,6 +159,11 @@ impl Diagnosis {
             }
             Event::Gap(gap) => self.step(now, Seen::Gap(*gap), session, actions),
             Event::Tick => {
+                if self.settles.is_some_and(|at| at <= now.mono) {
+                    self.settles = None;
+                    let brought = self.assemble(now, session, Work::Idle);
+                    self.tell(now, brought, 0, session, actions);
+                }
                 self.step(now, Seen::Tick, session, actions);
                 self.check_crash(now, session, actions);
                 self.publish(session, actions);
@@ -190,7 +203,7 @@ impl Diagnosis {
             match entry {
                 Entry::Sched(snapshot) => brought.snapshots.push(snapshot),
                 Entry::Init(_) => brought.init_tasks += 1,
-                Entry::Gc(gc) => brought.collected = Some(gc.cpu_percent),
+                Entry::Gc(gc) => brought.collected = Some(gc),
                 Entry::Crash(head) => brought.crash = crash(&head),
                 Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
                 Entry::Json(line) => brought.app_bytes += length(line) + 1,
@@ -229,8 +242,8 @@ impl Diagnosis {
         for _ in 0..brought.init_tasks {
             self.step(now, Seen::InitDone, session, actions);
         }
-        if let Some(percent) = brought.collected {
-            self.step(now, Seen::Collected(percent), session, actions);
+        if let Some(trace) = &brought.collected {
+            self.step(now, Seen::Collected(trace), session, actions);
         }
         for snapshot in &brought.snapshots {
             // A runtime that goes on did not crash, whatever a line of the program looked like.
@@ -372,7 +385,7 @@ impl Diagnosis {
     pub(super) fn deadline(&self) -> Option<Mono> {
         let crash = self.crashed.map(|at| at.after(CRASH_LIMIT));
         let watchdog = self.watchdog.as_ref().and_then(Watchdog::deadline);
-        crash.into_iter().chain(watchdog).min()
+        crash.into_iter().chain(watchdog).chain(self.settles).min()
     }
 
     /// The last verdict, if any.

@@ -2,8 +2,9 @@
 //! program's memory cannot be read, SIGQUIT tells the same. A dump knows no timers and no objects
 //! that are waited for.
 
-use super::evidence::{Frame, Goroutine, GoroutineGroup, Goroutines, Wakers};
+use super::evidence::{Frame, Goroutine, GoroutineGroup, Goroutines};
 use crate::go::dump::{self, Group, Totals};
+use crate::go::snapshot::Snapshot;
 
 /// Groups kept, as evidence from memory has them.
 const GROUPS: usize = 50;
@@ -68,6 +69,12 @@ impl Dumped {
         wakers.cgo |= frames.iter().any(|frame| frame.function == "runtime.cgocall");
     }
 
+    /// Takes the detailed snapshot that stands before a dump: it alone says whether the world is
+    /// being stopped.
+    pub fn snapshot(&mut self, snapshot: &Snapshot) {
+        self.all.stopping_the_world = snapshot.gcwaiting.or(self.all.stopping_the_world);
+    }
+
     /// The goroutines, after the last group; `None` = the program printed the stacks itself, and
     /// maybe not all of them.
     #[must_use]
@@ -79,8 +86,12 @@ impl Dumped {
 /// The frames a user sees: without the runtime's, unless there are no others. The call into C
 /// stays, it is the reason.
 fn user(frames: &[Frame]) -> Vec<Frame> {
+    // As the runtime's own tracebacks do (runtime/traceback.go, `showframe`): exported functions
+    // of the runtime are the program's doing.
     let hidden = |frame: &&Frame| {
-        frame.function.starts_with("runtime.") && frame.function != "runtime.cgocall"
+        let inner = frame.function.strip_prefix("runtime.");
+        inner.is_some_and(|name| !name.starts_with(|c: char| c.is_ascii_uppercase()))
+            && frame.function != "runtime.cgocall"
     };
     let shown: Vec<Frame> = frames.iter().filter(|frame| !hidden(frame)).cloned().collect();
     if shown.is_empty() { frames.to_vec() } else { shown }
@@ -102,6 +113,7 @@ mod tests {
     use super::*;
     use crate::go::entry::Entry;
     use crate::go::line::{Assembler, Framing};
+    use crate::policy::evidence::Wakers;
 
     const DUMP: &str = "SIGQUIT: quit\nPC=0x46b2e1 m=0 sigcode=0\n\n\
         goroutine 0 gp=0x59e0c0 m=0 mp=0x59ef00 [idle]:\nruntime.futex(0x59f048)\n\t/go/src/runtime/sys.s:557 +0x21\n\n\
@@ -120,7 +132,13 @@ mod tests {
         let mut take = |entry: Entry<'_>| match entry {
             Entry::Goroutines(group) => dumped.add(&group),
             Entry::DumpEnd(totals) => found = std::mem::take(&mut dumped).finish(&totals),
-            _ => {}
+            Entry::Sched(_)
+            | Entry::Damaged(_)
+            | Entry::Init(_)
+            | Entry::Gc(_)
+            | Entry::Crash(_)
+            | Entry::Text(_)
+            | Entry::Json(_) => {}
         };
         assembler.feed(DUMP.as_bytes(), &mut take);
         assembler.end(&mut take);

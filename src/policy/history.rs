@@ -3,6 +3,7 @@
 //!
 //! Everything here comes from events with an instant, so a captured log rebuilds it exactly.
 
+use crate::go::gc::GcTrace;
 use crate::go::snapshot::Snapshot;
 use crate::policy::progress::{Activity, BURNING_PERMILLE, MOVING_PERMILLE};
 use crate::policy::verdict::Crash;
@@ -117,6 +118,8 @@ pub struct History {
     pub collections: VecDeque<Mono>,
     /// CPU time the collector took since the program began, percent, as gctrace last said.
     pub gc_percent: Option<u64>,
+    /// Collections in a row that found no room: the live heap was at the goal.
+    pub cramped: u64,
     /// The stall that lasts, as last reported.
     pub stall: Option<Stall>,
     /// What the program's runtime said before it wanted to die.
@@ -140,7 +143,7 @@ impl History {
     #[must_use]
     pub fn since(&self, kind: Kind) -> Option<Mono> {
         match kind {
-            Kind::Silent => Some(self.stopped.or(self.last_beat).unwrap_or(self.started)),
+            Kind::Silent => Some(self.last_beat.unwrap_or(self.started)),
             Kind::Idle => Some(self.progress),
             Kind::Spinning => self.burning.map(|since| since.max(self.output)),
             Kind::Starved => self.queued.map(|since| match self.activity.throttled_percent {
@@ -237,8 +240,10 @@ impl History {
     }
 
     /// Takes a finished garbage collection.
-    pub(super) fn collected(&mut self, now: Mono, percent: u64) {
-        self.gc_percent = Some(percent);
+    pub(super) fn collected(&mut self, now: Mono, trace: &GcTrace) {
+        self.gc_percent = Some(trace.cpu_percent);
+        let cramped = trace.cramped() && !trace.forced;
+        self.cramped = if cramped { self.cramped.saturating_add(1) } else { 0 };
         remember(&mut self.collections, now, COLLECTIONS);
     }
 

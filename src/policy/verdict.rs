@@ -7,10 +7,12 @@
 mod ending;
 mod goroutines;
 mod machine;
+mod running;
 mod threads;
 mod words;
 
 pub use ending::{End, of_end};
+pub use running::of_running;
 pub use words::{message, recovered, stall};
 
 use super::evidence::Evidence;

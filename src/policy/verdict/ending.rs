@@ -21,8 +21,11 @@ pub struct End<'a> {
 /// Judges an end.
 #[must_use]
 pub fn of_end(end: &End<'_>) -> Verdict {
+    // A program that ends well has not crashed, whatever its lines looked like.
+    let well = end.ending == Some(Ending::Exited(0));
     let found = end
         .crash
+        .filter(|_| !well)
         .map(crashed)
         .or_else(|| end.ending.map(|ending| ended(ending, end.oom)))
         .unwrap_or_else(|| {

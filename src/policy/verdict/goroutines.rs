@@ -79,7 +79,43 @@ pub(super) fn main_goroutine(case: &Case<'_>) -> Option<Finding> {
         "semacquire" => ("sync", "waits for a lock or WaitGroup".to_owned()),
         state => ("sync", format!("waits ({state})")),
     };
+    // Most of them: a lock that some wait for is not what holds up thousands.
+    let locks = lockers(all);
+    if init.is_none() && cause != "channel" && locks >= 2 && locks * 2 + 1 >= all.total {
+        return Some(locked(all, place, confidence));
+    }
     Some(stuck(all, main, init, place, cause, &what, confidence))
+}
+
+/// Goroutines that wait for a Mutex; up to Go 1.20 their state only says `semacquire`.
+fn lockers(all: &Goroutines) -> u64 {
+    all.groups.iter().filter(|group| waits_for_mutex(group)).map(|group| group.count).sum()
+}
+
+fn waits_for_mutex(group: &GoroutineGroup) -> bool {
+    let locks = |frame: &Frame| frame.function.starts_with("sync.(*Mutex).");
+    let through = |frame: &Frame| frame.function.starts_with("sync.(*Once).");
+    let waits = group.state == "sync.Mutex.Lock" || group.state == "semacquire";
+    waits && group.frames.iter().any(locks) && !group.frames.iter().any(through)
+}
+
+/// Several goroutines wait for Mutexes, the main one for them.
+fn locked(all: &Goroutines, place: Option<String>, confidence: Confidence) -> Finding {
+    let mut places: Vec<String> = all
+        .groups
+        .iter()
+        .filter(|g| waits_for_mutex(g))
+        .filter_map(|g| self::place(&g.frames))
+        .collect();
+    places.dedup();
+    places.truncate(2);
+    let count = lockers(all);
+    let sentence = format!("{count} goroutines wait for a Mutex, at {}", places.join(" and at "));
+    let place = places.into_iter().next().or(place);
+    let finding = Finding::new(Class::Stalled, "mutex", confidence, sentence);
+    finding
+        .at(place)
+        .next("who holds it? Look for a second lock taken meanwhile, or a return without Unlock")
 }
 
 /// net/http waits in a select for its connection's own goroutine, which waits for the peer.
@@ -174,7 +210,19 @@ fn io_wait(
         let next = "is the peer up, and is it allowed through (service, NetworkPolicy, firewall)?";
         return Some(finding.at(place).on(on).next(next));
     }
-    let fifo = threads::fifo_of(case, text);
+    if case
+        .evidence
+        .process
+        .got()
+        .is_some_and(|p| p.io_delta.as_ref().is_some_and(|io| io.rchar > 256))
+    {
+        let sentence = format!("data comes in slowly{at}: {target}");
+        let finding = Finding::new(Class::Ok, "io-progress", Confidence::Likely, sentence);
+        return Some(finding.at(place).on(on).next("nothing, unless it should be faster"));
+    }
+    // Of files only FIFOs, pipes and terminals go through the poller.
+    let file = main.frames.iter().any(|frame| frame.function == "os.(*File).Read");
+    let fifo = threads::fifo_of(case, text) || (on.is_none() && file);
     let cause = match (init, fifo) {
         (Some(_), _) => "init",
         (None, true) => "fifo",

@@ -2,11 +2,13 @@
 
 use super::words::span;
 use super::{Case, Class, Confidence, Finding};
-use crate::policy::evidence::{Goroutines, Thread};
+use crate::policy::evidence::{GoroutineGroup, Goroutines, Thread};
 use crate::policy::history::Kind;
 
 /// Percent of quota periods from which throttling explains slowness.
 const THROTTLED_PERCENT: u64 = 50;
+/// Percent of the quota from which a queue is its fault.
+const QUOTA_PERCENT: u64 = 75;
 /// Percent of the memory limit from which memory explains slowness.
 const MEMORY_PERCENT: u64 = 95;
 /// Scheduling decisions a second that no useful work needs (a Gosched livelock makes millions).
@@ -14,6 +16,8 @@ const LIVELOCK_TICKS: u64 = 200_000;
 /// Collections a second, or percent of CPU, from which collecting is all a program does.
 const GC_PER_SECOND: u64 = 5;
 const GC_PERCENT: u64 = 25;
+/// Collections in a row without room that are no accident.
+const CRAMPED: u64 = 5;
 /// CPU in thousandths of one from which a thread counts as busy.
 const BUSY_PERMILLE: u64 = 300;
 
@@ -59,12 +63,16 @@ pub(super) fn stop_the_world(case: &Case<'_>) -> Option<Finding> {
 /// Garbage collection takes all the CPU there is.
 pub(super) fn gc_thrash(case: &Case<'_>) -> Option<Finding> {
     let often = case.history.collections_per_second().is_some_and(|rate| rate >= GC_PER_SECOND);
-    let much = case.history.gc_percent.is_some_and(|percent| percent >= GC_PERCENT);
+    // The percentage counts from the start of the program, so it comes late.
+    let much = case.history.gc_percent.is_some_and(|percent| percent >= GC_PERCENT)
+        || case.history.cramped >= CRAMPED;
     if case.kind == Kind::Idle || !(often && much) {
         return None;
     }
     let sentence = format!(
-        "garbage collection takes {} % of the CPU: the live heap is as large as the memory limit",
+        "garbage is collected {} times a second ({} % of the CPU so far): the live heap has no \
+         room below the memory limit",
+        case.history.collections_per_second().unwrap_or_default(),
         case.history.gc_percent.unwrap_or_default()
     );
     let finding = Finding::new(Class::Slow, "gc-thrash", Confidence::Likely, sentence);
@@ -99,21 +107,39 @@ pub(super) fn throttled(case: &Case<'_>) -> Option<Finding> {
         let both = recent.unwrap_or(&cgroup.cpu);
         both.nr_throttled.saturating_mul(100).checked_div(both.nr_periods)
     });
-    let percent = percent.or(case.history.activity.throttled_percent)?;
+    let percent = percent.or(case.history.activity.throttled_percent);
     // A program that only waits may have been throttled at its start.
-    if percent < THROTTLED_PERCENT || case.kind == Kind::Idle {
+    if case.kind == Kind::Idle {
         return None;
     }
+    let held = match percent {
+        Some(percent) if percent >= THROTTLED_PERCENT => {
+            format!("throttled in {percent} % of its periods")
+        }
+        Some(_) => return None,
+        None => format!("it uses {} % of it, and work is waiting", quota_used(case)?),
+    };
     let quota = cgroup.and_then(|cgroup| {
         let quota = u32::try_from(cgroup.quota_us?).ok()?;
         let period = u32::try_from(cgroup.period_us?).ok()?;
         Some(f64::from(quota) / f64::from(period.max(1)))
     });
     let quota = quota.map_or_else(String::new, |cpus| format!(" of {cpus:.2} CPU"));
-    let sentence =
-        format!("held back by the CPU quota{quota}: throttled in {percent} % of its periods");
-    let finding = Finding::new(Class::Slow, "throttled", Confidence::Certain, sentence);
+    let confidence = if percent.is_some() { Confidence::Certain } else { Confidence::Likely };
+    let sentence = format!("held back by the CPU quota{quota}: {held}");
+    let finding = Finding::new(Class::Slow, "throttled", confidence, sentence);
     Some(finding.next("raise the CPU limit, or give the program less to do at once"))
+}
+
+/// Percent of the quota that the program used between the two looks, where throttling is not
+/// counted; `None` unless that is nearly all of it while goroutines queue.
+fn quota_used(case: &Case<'_>) -> Option<u64> {
+    let cgroup = case.evidence.cgroup.got()?;
+    let sample_us = case.evidence.sample_ms.checked_mul(1_000)?;
+    let allowed_us = sample_us.checked_mul(cgroup.quota_us?)?.checked_div(cgroup.period_us?)?;
+    let used_us = case.evidence.process.got()?.cpu_delta_us;
+    let percent = used_us.saturating_mul(100).checked_div(allowed_us)?;
+    (percent >= QUOTA_PERCENT && case.history.queued.is_some()).then_some(percent)
 }
 
 /// More runnable goroutines than Ps, for long.
@@ -139,7 +165,7 @@ pub(super) fn livelock(case: &Case<'_>) -> Option<Finding> {
         let yielding = |name: &str| name == "runtime.Gosched" || name.ends_with(".Gosched");
         all.groups.iter().any(|group| {
             matches!(group.state.as_str(), "runnable" | "running")
-                && group.frames.iter().take(2).any(|frame| yielding(&frame.function))
+                && group.frames.iter().any(|frame| yielding(&frame.function))
         })
     };
     let by_ticks = yields.is_some_and(|rate| rate >= LIVELOCK_TICKS);
@@ -162,12 +188,26 @@ pub(super) fn cpu_bound(case: &Case<'_>) -> Option<Finding> {
     }
     let place = goroutines(case).and_then(super::goroutines::running);
     let at = place.clone().map_or_else(String::new, |place| format!(" in {place}"));
-    let sentence = format!(
-        "it computes{at}, without output for {}: a long computation or a busy loop",
-        span(case.lasted)
-    );
-    let finding = Finding::new(Class::Ok, "cpu-bound", Confidence::Unclear, sentence);
+    let (class, cause, guess) = if goroutines(case).is_some_and(flat) {
+        (Class::Stalled, "busy-loop", "a busy loop, or a long computation without any call")
+    } else {
+        (Class::Ok, "cpu-bound", "a long computation or a busy loop")
+    };
+    let sentence = format!("it computes{at}, without output for {}: {guess}", span(case.lasted));
+    let finding = Finding::new(class, cause, Confidence::Unclear, sentence);
     Some(finding.at(place).next("if it should be done by now, profile it or read that loop"))
+}
+
+/// All that runs are goroutines whose first function calls nothing, while the main one waits:
+/// what a loop that waits for a variable looks like, and hardly any computation.
+fn flat(all: &Goroutines) -> bool {
+    let on_cpu = |state: &str| matches!(state, "running" | "runnable");
+    let main_waits = all.main.as_ref().is_some_and(|main| !on_cpu(&main.state));
+    let mut running = all.groups.iter().filter(|group| on_cpu(&group.state)).peekable();
+    let own = |group: &GoroutineGroup| {
+        group.frames.iter().filter(|frame| !frame.function.starts_with("runtime.")).count()
+    };
+    main_waits && running.peek().is_some() && running.all(|group| own(group) == 1)
 }
 
 /// No heartbeat ever: the Go runtime has not begun.

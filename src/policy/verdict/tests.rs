@@ -1,6 +1,7 @@
 //! Every rule, with the smallest evidence that it must recognise.
 
 use super::*;
+use crate::go::gc::{self, GcTrace};
 use crate::go::snapshot::Snapshot;
 use crate::policy::evidence::*;
 use crate::units::{Mono, Pid};
@@ -32,6 +33,13 @@ fn threads(threads: Vec<Thread>) -> Evidence {
 fn target(kind: TargetKind, path: &str) -> Syscall {
     let target = Target { kind, path: path.into(), socket: None };
     Syscall { target: Some(target), ..Syscall::default() }
+}
+
+/// A collection as a program at its memory limit prints it.
+fn gc() -> GcTrace {
+    let line = b"gc 18 @2.153s 9%: 0.19+46+0.004 ms clock, 0.38+0.011/46/0.027+0.009 ms cpu, \
+        54->60->54 MB, 54 MB goal, 0 MB stacks, 0 MB globals, 8 P";
+    gc::parse(line).unwrap()
 }
 
 fn history() -> History {
@@ -248,7 +256,8 @@ fn burning_cpu_is_told_apart_by_what_the_scheduler_does() {
     let mut collects = history();
     collects.gc_percent = Some(60);
     for tenth in 0..20 {
-        collects.collected(Mono(tenth * 100_000_000), 60);
+        let trace = GcTrace { cpu_percent: 60, ..gc() };
+        collects.collected(Mono(tenth * 100_000_000), &trace);
     }
     check_with(Kind::Spinning, &collects, &evidence, "slow/gc-thrash/likely");
 }

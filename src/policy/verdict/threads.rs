@@ -96,12 +96,14 @@ pub(super) fn log_blocked(case: &Case<'_>) -> Option<Finding> {
 
 /// Very many threads, each in a blocking call.
 pub(super) fn explosion(case: &Case<'_>) -> Option<Finding> {
-    let count = stuck(case).count();
+    let seen = stuck(case).count();
+    // A dump knows all of them, the list of threads is cut.
+    let calls = goroutines(case).map_or(0, |all| all.wakers.syscall);
+    let count = seen.max(usize::try_from(calls).unwrap_or(0));
     if count < MANY {
         return None;
     }
-    let (thread, _) = stuck(case).next()?;
-    let what = describe(thread);
+    let what = stuck(case).next().map(|(thread, _)| describe(thread)).unwrap_or_default();
     let sentence = format!("{count} threads are blocked in system calls, such as {what}");
     let finding = Finding::new(Class::Stalled, "syscall-threads", Confidence::Likely, sentence);
     let next = "limit how many goroutines make that call at once, or give it a deadline";
@@ -128,8 +130,11 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
         let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);
         Some(finding.at(place.clone()).on(on).next(next))
     };
-    let fifo =
-        kind == Some(TargetKind::Fifo) || thread.wchan.as_deref() == Some("wait_for_partner");
+    let asleep = |names: &[&str]| thread.wchan.as_deref().is_some_and(|at| names.contains(&at));
+    // Without the descriptor's name the kernel function it sleeps in has to tell.
+    let fifo = kind == Some(TargetKind::Fifo)
+        || asleep(&["wait_for_partner"])
+        || (kind.is_none() && asleep(&["anon_pipe_read", "pipe_read"]));
     match call.name.as_str() {
         "flock" | "fcntl" => {
             let lock = lock_of(case, path.as_deref());
@@ -209,8 +214,12 @@ pub(super) fn connecting(case: &Case<'_>) -> Option<Finding> {
 
 /// A child process that does not end.
 pub(super) fn subprocess(case: &Case<'_>) -> Option<Finding> {
-    let children = case.evidence.children.got()?;
-    let child = children.iter().find(|child| child.parent == case.evidence.pid)?;
+    let children = case.evidence.children.got().map(Vec::as_slice).unwrap_or_default();
+    let child = children.iter().find(|child| child.parent == case.evidence.pid);
+    // Children that were looked for and not found are not waited for.
+    if child.is_none() && case.evidence.children.got().is_some() {
+        return None;
+    }
     let waiting = ["wait4", "waitid"];
     let calls = stuck(case).any(|(_, call)| waiting.contains(&call.name.as_str()));
     let waits_in_go = goroutines(case).and_then(|all| all.main.as_ref()).is_some_and(|main| {
@@ -224,9 +233,15 @@ pub(super) fn subprocess(case: &Case<'_>) -> Option<Finding> {
     }
     let place = main_place(case);
     let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
-    let command = child.command.clone().unwrap_or_else(|| child.name.clone());
-    let doing = if child.doing.is_empty() { String::new() } else { format!(", {}", child.doing) };
-    let on = format!("process {} ({command}){doing}", child.pid);
+    let on = child.map_or_else(
+        || "a child process".to_owned(),
+        |child| {
+            let command = child.command.clone().unwrap_or_else(|| child.name.clone());
+            let doing =
+                if child.doing.is_empty() { String::new() } else { format!(", {}", child.doing) };
+            format!("process {} ({command}){doing}", child.pid)
+        },
+    );
     let cause = if in_init(case) { "init" } else { "subprocess" };
     let sentence = format!("it waits for {on}{at}");
     let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);

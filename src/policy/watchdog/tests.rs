@@ -159,7 +159,7 @@ fn watching_a_gap_suspends_the_clocks() {
 #[test]
 fn watching_a_stop_suspends_the_clocks_until_it_has_lasted_too_long() {
     check("1-8 beat quiet; 9 stop; 14 tick; 15 cont; 16 beat; 17 beat", &["16:collect"]);
-    check("1-8 beat text; 9 stop; 19 tick; 20 guilty", &["19:collect", "20:silent#1 11s"]);
+    check("1-8 beat text; 9 stop; 19 tick; 20 guilty", &["19:collect", "20:silent#1 12s"]);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn stalled_silence_ends_with_the_next_heartbeat() {
 fn stalled_by_a_stop_ends_when_it_goes_on() {
     check(
         "1-8 beat text; 9 stop; 19 tick; 20 guilty; 25 cont; 26 beat text",
-        &["19:collect", "20:silent#1 11s", "25:recovered silent 16s"],
+        &["19:collect", "20:silent#1 12s", "25:recovered silent 17s"],
     );
 }
 
