@@ -7,6 +7,8 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a test that cannot go on fails; the allowances of clippy.toml end at test functions"
 )]
 
