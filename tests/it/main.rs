@@ -23,5 +23,5 @@ mod soak;
 mod stall;
 mod start;
 mod support;
-mod verdict;
 mod tidy;
+mod verdict;
