@@ -21,7 +21,7 @@ fn all_descendants_are_waited_for_if_asked() {
 fn term_is_followed_by_kill_only_if_asked() {
     let script = "trap '' TERM; echo ready; sleep 10 & while :; do wait; done";
     let started = goinit(&["--grace=300ms"], script).start();
-    started.wait_for_text("ready");
+    started.wait_for_output("ready");
     started.signal(libc::SIGTERM);
     started.wait(SOON).expect_code(137);
 }
@@ -30,7 +30,7 @@ fn term_is_followed_by_kill_only_if_asked() {
 fn term_can_be_held_back() {
     let script = "trap 'echo got it; exit 9' TERM; echo ready; while :; do sleep 0.02; done";
     let started = goinit(&["--pre-stop-delay=700ms"], script).start();
-    started.wait_for_text("ready");
+    started.wait_for_output("ready");
     let sent = now();
     started.signal(libc::SIGTERM);
     assert!(wait_until(SOON, || started.stdout().contains("got it")));
@@ -59,7 +59,7 @@ fn an_orphans_end_is_told_if_asked() {
 #[test]
 fn the_sender_of_a_signal_is_told() {
     let started = goinit(&[], "echo ready; exec sleep 20").start();
-    started.wait_for_text("ready");
+    started.wait_for_output("ready");
     started.signal(libc::SIGTERM);
     let done = started.wait(SOON).expect_code(143);
     let told = done.named("goinit.signal");
