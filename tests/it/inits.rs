@@ -6,6 +6,7 @@
 //! Cases run as an ordinary process, as PID 1 of a PID namespace, or on a terminal.
 
 mod ends;
+mod own;
 mod signals;
 mod state;
 mod terminal;

@@ -39,7 +39,7 @@ impl Held {
 
 /// One round, up to the point at which the child waits; nobody but the child is left then.
 fn round(started: &Started, number: u32) -> Held {
-    started.wait_for_text(&format!("signals {number}\n"));
+    started.wait_for_output(&format!("signals {number}\n"));
     for _ in 0..SIGNALS {
         started.signal(libc::SIGRTMIN());
     }

@@ -509,6 +509,19 @@ impl Started {
         );
     }
 
+    /// Waits until `text` is on standard output. goinit's own records, which repeat the command
+    /// line, are not looked at.
+    pub(crate) fn wait_for_output(&self, text: &str) {
+        let limit = Duration::from_secs(10);
+        assert!(
+            wait_until(limit, || self.stdout().contains(text)),
+            "no {text:?} on stdout within {limit:?} from {:?}\nstdout: {}\nstderr: {}",
+            self.words,
+            self.stdout(),
+            self.stderr()
+        );
+    }
+
     /// Waits for a record with this event name.
     pub(crate) fn wait_for_record(&self, event_name: &str, limit: Duration) -> Value {
         let seen = || self.records().into_iter().find(|record| record["event_name"] == event_name);

@@ -123,7 +123,7 @@ fn orphans_are_reaped_and_the_child_lives_on() {
     }
     case("orphans", |init| {
         let started = init.child(&[], &["orphans", "500"]).pid_1().start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         let alone = || started.children().len() == 1;
         assert!(wait_until(SOON, alone), "left: {:?}", zombies(started.pid()));
         started.signal(libc::SIGTERM);
@@ -154,7 +154,7 @@ fn as_a_subreaper_it_adopts_without_being_pid_1() {
         |init, options| {
             let started = init.child(options, &["adopted"]).start();
             let expected = format!("adopted by {}", started.pid());
-            started.wait_for_text(&expected);
+            started.wait_for_output(&expected);
             started.wait(SOON).expect_code(0);
         },
     );
@@ -168,7 +168,7 @@ fn its_parents_death_can_be_a_signal() {
         |init, option| {
             let inner = init.with(&[option, "SIGTERM"], &["sh", "-c", "echo ready; exec sleep 60"]);
             let parent = inner.under_a_shell().start();
-            parent.wait_for_text("ready");
+            parent.wait_for_output("ready");
             let pids = parent.children();
             let inner = *pids.first().expect("the shell has no child");
             parent.signal(libc::SIGKILL);

@@ -32,7 +32,7 @@ fn got(started: &Started, number: i32) -> usize {
 
 fn forwards(run: Run, numbers: &[i32]) {
     let started = run.start();
-    started.wait_for_text("ready");
+    started.wait_for_output("ready");
     for number in numbers {
         started.signal(*number);
         assert!(
@@ -77,7 +77,7 @@ fn signals_named_after_faults_are_handed_on_when_sent() {
 fn a_real_time_signal_arrives_as_often_as_it_was_sent() {
     case("queued real-time signals", |init| {
         let started = init.child(&[], &["count", "300"]).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         for _ in 0..100 {
             for number in [libc::SIGRTMIN(), libc::SIGRTMIN() + 7, libc::SIGRTMAX()] {
                 started.signal(number);
@@ -135,7 +135,7 @@ fn a_term_at_any_moment_of_the_start_reaches_the_child() {
 fn a_kill_of_the_child_is_137() {
     case("KILL of the child", |init| {
         let started = init.run(&["sh", "-c", "echo ready; exec sleep 20"]).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         let child = *started.children().first().expect("no child");
         assert!(crate::support::kill(child, libc::SIGKILL));
         let done = started.wait(SOON).expect_code(137);
@@ -148,7 +148,7 @@ fn a_child_that_ignores_term_is_left_alone() {
     case("child ignores TERM", |init| {
         let command = "trap '' TERM; echo ready; sleep 0.5; sleep 0.5; exit 11";
         let started = init.run(&["sh", "-c", command]).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         started.signal(libc::SIGTERM);
         started.wait(SOON).expect_code(11);
     });
@@ -161,7 +161,7 @@ fn the_whole_group_can_get_the_signal() {
         |init| init.group,
         |init, options| {
             let started = init.child(options, &["group"]).start();
-            started.wait_for_text("ready");
+            started.wait_for_output("ready");
             started.signal(libc::SIGTERM);
             let done = started.wait(SOON).expect_code(0);
             assert!(done.stdout().contains("\nchild got it"), "{}", done.stdout());
@@ -177,7 +177,7 @@ fn the_child_alone_can_get_the_signal() {
         |init| init.single_child,
         |init, options| {
             let started = init.child(options, &["group"]).start();
-            started.wait_for_text("ready");
+            started.wait_for_output("ready");
             started.signal(libc::SIGTERM);
             let done = started.wait(SOON).expect_code(0);
             assert!(done.stdout().contains("child got it"), "{}", done.stdout());
@@ -194,7 +194,7 @@ fn a_signal_can_be_rewritten_or_dropped() {
         |init, option| {
             let options = [option, "15:3", option, "10:0"];
             let started = init.child(&options, &["count", "2"]).start();
-            started.wait_for_text("ready");
+            started.wait_for_output("ready");
             started.signal(libc::SIGUSR1);
             started.signal(libc::SIGTERM);
             assert!(wait_until(SOON, || got(&started, libc::SIGQUIT) == 1));
@@ -210,7 +210,7 @@ fn a_stop_suspends_both_and_a_continue_resumes_both() {
     case("stop and continue", |init| {
         // A job of its own, whose parent could continue it: else stopping would be for ever.
         let started = init.child(&[], &["tick"]).state("--own-group").start();
-        started.wait_for_text("tick 3");
+        started.wait_for_output("tick 3");
         let (own, child) = (started.pid(), *started.children().first().expect("no child"));
         let state = |pid, letter: char| {
             move || {

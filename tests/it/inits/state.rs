@@ -69,7 +69,7 @@ fn a_term_arrives_though_everything_was_blocked() {
     case("TERM though blocked", |init| {
         let run = init.run(&["sh", "-c", "echo ready; exec sleep 20"]).state("--block-all");
         let started = run.start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         started.signal(libc::SIGTERM);
         started.wait(SOON).expect_code(143);
     });
@@ -142,7 +142,7 @@ fn with_a_read_only_root() {
 fn the_childs_status_line_is_its_own_group() {
     case("own process group", |init| {
         let started = init.run(&["sh", "-c", "echo ready; exec sleep 20"]).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         let child = *started.children().first().expect("no child");
         let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -169,7 +169,7 @@ fn passed_descriptors_reach_the_child_and_nothing_else_does() {
         let open = format!("--open=7:{}", place.path("socket").display());
         let run = init.run(&["sh", "-c", "echo ready; exec sleep 20"]).state(&open);
         let started = run.start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         assert_eq!(descriptors(*started.children().first().expect("no child")), [7]);
         started.signal(libc::SIGTERM);
         started.wait(SOON).expect_code(143);
@@ -183,7 +183,7 @@ fn passed_descriptors_are_not_kept() {
         let file = place.path("kept");
         let run = init.run(&["sh", "-c", "echo ready; exec sleep 20"]);
         let started = run.state(format!("--open=7:{}", file.display())).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         let released = || {
             let links = std::fs::read_dir(format!("/proc/{}/fd", started.pid())).unwrap().flatten();
             let mut held = links.filter_map(|link| std::fs::read_link(link.path()).ok());
@@ -221,7 +221,7 @@ fn the_child_keeps_the_directory_and_the_init_lets_go_of_it() {
         let place = TempDir::new();
         let run = init.run(&["sh", "-c", "pwd; echo ready; exec sleep 20"]);
         let started = run.state(format!("--chdir={}", place.0.display())).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         assert_eq!(started.stdout().lines().next(), place.0.to_str());
         let own = format!("/proc/{}/cwd", started.pid());
         let left = || std::fs::read_link(&own).unwrap().to_str() == Some("/");
@@ -235,7 +235,7 @@ fn the_child_keeps_the_directory_and_the_init_lets_go_of_it() {
 fn nothing_wakes_it_while_nothing_happens() {
     case("idle wake-ups", |init| {
         let started = init.run(&["sh", "-c", "echo ready; exec sleep 20"]).start();
-        started.wait_for_text("ready");
+        started.wait_for_output("ready");
         let switches = || -> u64 {
             let threads = std::fs::read_dir(format!("/proc/{}/task", started.pid())).unwrap();
             threads

@@ -1,0 +1,380 @@
+#!/usr/bin/env python3
+"""Measures inits side by side: size, start-up, memory, wake-ups, orphans, signals, stderr.
+
+    benches/inits.py [--quick] [--bin PATH] [--orphans N]
+
+Each round measures every init once, so that noise of the machine meets all of them. A cell is the
+median and, in brackets, smallest and largest. Every init is PID 1 of a PID namespace of its own;
+that needs root. CPU time is what the kernel's scheduler counted (schedstat, rusage).
+"""
+
+import argparse
+import ctypes
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+CLONE_NEWPID = 0x20000000
+MODES = {"exit": 1, "sleep": 2, "orphans": 3, "echo": 4, "lines": 5, "json": 6, "blocks": 7}
+BLOCK = 120 * 540
+# Becomes the command in a process whose pipe2(2) refuses O_DIRECT, as gVisor's does: goinit then
+# reads a plain byte stream.
+NO_PACKETS = """
+import ctypes, os, platform, struct, sys
+number = {"x86_64": 293, "aarch64": 59}[platform.machine()]
+program = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x45, 0, 1, os.O_DIRECT),
+           (0x06, 0, 0, 0x00050016), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *op) for op in program))
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+prctl = ctypes.CDLL(None).prctl
+prctl(38, 1, 0, 0, 0)
+if prctl(22, 2, ctypes.byref(Filter(len(program), ctypes.addressof(code))), 0, 0):
+    sys.exit("no seccomp filter")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def build(place, options):
+    """The children, one file per mode."""
+    children = {}
+    for mode, number in MODES.items():
+        target = Path(place) / mode
+        count = {"orphans": options.orphans, "lines": options.megabytes, "json": options.megabytes,
+                 "blocks": options.megabytes * 4}.get(mode, 1)
+        if mode != "orphans":
+            count = max(1, count * 1_000_000 // BLOCK)
+        subprocess.run(["gcc", "-O2", "-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector",
+                        "-fno-tree-loop-distribute-patterns", "-Wno-unused-function",
+                        f"-DMODE={number}", f"-DCOUNT={count}", "-o", str(target),
+                        str(PROJECT / "benches/child.c")], check=True)
+        children[mode] = (str(target), count)
+    return children
+
+
+def inits(options):
+    """{name: command in front of the child}; the empty one is the bare child."""
+    wanted = {
+        "bare": [], "goinit": [options.bin, "--"], "tini-static": ["tini-static", "--"],
+        "catatonit": ["catatonit", "--"], "dumb-init": ["dumb-init", "--"],
+    }
+    found = {}
+    for name, command in wanted.items():
+        path = shutil.which(command[0]) if command else ""
+        if path is None:
+            print(f"{name} is not installed: left out", file=sys.stderr)
+        else:
+            found[name] = [path, *command[1:]] if command else []
+    return found
+
+
+def namespace(new):
+    """The next child will be PID 1 of a new PID namespace, or an ordinary one again."""
+    with open("/proc/self/ns/pid", "rb") as own:
+        failed = LIBC.unshare(CLONE_NEWPID) if new else LIBC.setns(own.fileno(), CLONE_NEWPID)
+    if failed:
+        raise OSError(ctypes.get_errno(), "no PID namespace (this needs root)")
+
+
+def spawn(command, stdin="/dev/null", out="/dev/null", err="/dev/null"):
+    """Starts a command as PID 1; gives its pid here. A stream is a path or a descriptor."""
+    actions = []
+    for number, stream in enumerate((stdin, out, err)):
+        if isinstance(stream, str):
+            actions.append((os.POSIX_SPAWN_OPEN, number, stream, os.O_RDWR, 0))
+        else:
+            actions.append((os.POSIX_SPAWN_DUP2, stream, number))
+    environment = {"PATH": os.environ["PATH"], "GOINIT_TERMINATION_LOG": "none"}
+    namespace(new=True)
+    try:
+        return os.posix_spawn(command[0], command, environment, file_actions=actions)
+    finally:
+        namespace(new=False)
+
+
+def end(pid):
+    os.kill(pid, signal.SIGKILL)
+    os.wait4(pid, 0)
+
+
+def children_of(pid):
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except OSError:
+            pass
+    return found
+
+
+def cpu_us(pid):
+    """CPU time of all threads that still live, us."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            pass
+    return total / 1000
+
+
+def asleep(pid, child):
+    """The process that runs `child`, once it sleeps: pid itself or its child."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for candidate in [pid, *children_of(pid)]:
+            try:
+                if os.readlink(f"/proc/{candidate}/exe") == child:
+                    stat = Path(f"/proc/{candidate}/stat").read_text()
+                    if stat.rsplit(")", 1)[1].split()[0] == "S":
+                        return candidate
+            except OSError:
+                pass
+        time.sleep(0.001)
+    raise RuntimeError(f"{child} does not sleep")
+
+
+def status(pid, name, task="."):
+    for line in Path(f"/proc/{pid}/{task}/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    return 0
+
+
+def switches(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*")
+    return sum(status(pid, "voluntary_ctxt_switches", f"task/{task.name}") for task in tasks)
+
+
+def until_exec(front, child):
+    """CPU of init and child until the child sleeps, us."""
+    pid = spawn([*front, child])
+    inner = asleep(pid, child)
+    used = sum(cpu_us(each) for each in {pid, inner})
+    end(pid)
+    return used
+
+
+def start_and_end(front, child):
+    """CPU of a whole run of a child that exits at once, us."""
+    pid = spawn([*front, child])
+    _, code, usage = os.wait4(pid, 0)
+    if code:
+        raise RuntimeError(f"{front} ended with {code}")
+    return (usage.ru_utime + usage.ru_stime) * 1e6
+
+
+def at_rest(front, child, seconds):
+    """(VmRSS KiB, RssAnon KiB, voluntary switches a second) while the child sleeps."""
+    pid = spawn([*front, child])
+    asleep(pid, child)
+    time.sleep(1)
+    before = switches(pid)
+    time.sleep(seconds)
+    figures = status(pid, "VmRSS"), status(pid, "RssAnon"), (switches(pid) - before) / seconds
+    end(pid)
+    return figures
+
+
+def reap(front, child, count):
+    """(CPU ms of the init, wall ms, zombies left) for all orphans ending at once."""
+    go_read, go_write = os.pipe()
+    said_read, said_write = os.pipe()
+    pid = spawn([*front, child], stdin=go_read, out=said_write)
+    os.close(go_read)
+    os.close(said_write)
+    if os.read(said_read, 1) != b"r":
+        raise RuntimeError("the orphans could not be made")
+    time.sleep(0.3)
+    adopted = len(children_of(pid)) - 1
+    before, start = cpu_us(pid), time.monotonic()
+    os.write(go_write, b"g")
+    left = adopted
+    while left > 0 and time.monotonic() - start < 30:
+        time.sleep(0.005)
+        left = len(children_of(pid)) - 1
+    wall = (time.monotonic() - start) * 1000
+    used = (cpu_us(pid) - before) / 1000
+    os.close(go_write)
+    os.close(said_read)
+    end(pid)
+    if adopted < count:
+        raise RuntimeError(f"only {adopted} orphans of {count}")
+    return used, wall, left
+
+
+def latencies(front, child, times):
+    """From kill(2) to the byte the child answers with, us."""
+    said_read, said_write = os.pipe()
+    pid = spawn([*front, child], out=said_write)
+    os.close(said_write)
+    os.read(said_read, 1)
+    if front:
+        asleep(pid, child)
+    found = []
+    for _ in range(times):
+        time.sleep(0.002)
+        start = time.perf_counter()
+        os.kill(pid, signal.SIGUSR1)
+        os.read(said_read, 1)
+        found.append((time.perf_counter() - start) * 1e6)
+    end(pid)
+    os.close(said_read)
+    return statistics.median(found)
+
+
+def through(front, child, size, packet=True):
+    """(MB/s by the clock, MB per second of the reader's CPU) of `size` bytes on stderr.
+
+    Without an init, cat reads a pipe."""
+    if front:
+        launch = [] if packet else [sys.executable, "-I", "-S", "-c", NO_PACKETS]
+        start = time.monotonic()
+        _, code, usage = os.wait4(spawn([*launch, *front, child]), 0)
+        wall = time.monotonic() - start
+        # What the writer and the launcher need by themselves.
+        _, _, alone = os.wait4(spawn([*launch, child]), 0)
+        if launch:
+            wall -= max(0.0, alone.ru_utime + alone.ru_stime - writer_cpu(child))
+        used = usage.ru_utime + usage.ru_stime - alone.ru_utime - alone.ru_stime
+    else:
+        read, write = os.pipe2(os.O_DIRECT if packet else 0)
+        null = os.open("/dev/null", os.O_WRONLY)
+        start = time.monotonic()
+        cat = subprocess.Popen(["cat"], stdin=read, stdout=null)
+        os.close(read)
+        os.close(null)
+        writer = subprocess.Popen([child], stderr=write)
+        os.close(write)
+        writer.wait()
+        _, code, usage = os.wait4(cat.pid, 0)
+        cat.returncode = 0
+        wall = time.monotonic() - start
+        used = usage.ru_utime + usage.ru_stime
+    if code:
+        raise RuntimeError(f"{front} ended with {code}")
+    return size / wall / 1e6, size / max(used, 1e-6) / 1e6
+
+
+def writer_cpu(child):
+    """CPU seconds the writer needs by itself, into /dev/null."""
+    pid = spawn([child])
+    usage = os.wait4(pid, 0)[2]
+    return usage.ru_utime + usage.ru_stime
+
+
+def cell(values, digits=0):
+    values = [value for value in values if value is not None]
+    if not values:
+        return "-"
+    low, high = min(values), max(values)
+    text = f"{statistics.median(values):.{digits}f}"
+    return text if len(values) == 1 or low == high else f"{text} [{low:.{digits}f}..{high:.{digits}f}]"
+
+
+def table(rows, names):
+    widths = [max(len(row[0]) for row in rows)] + [
+        max([len(name), *(len(row[1].get(name, "-")) for row in rows)]) for name in names]
+    print("  ".join(text.ljust(width) for text, width in zip(["", *names], widths)).rstrip())
+    for title, cells in rows:
+        line = [title, *(cells.get(name, "-") for name in names)]
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+
+
+def start_rows(fronts, children, options):
+    rounds = 20 if options.quick else 200
+    until, whole = ({name: [] for name in fronts} for _ in range(2))
+    for _ in range(rounds):
+        for name, front in fronts.items():
+            until[name].append(until_exec(front, children["sleep"][0]))
+            whole[name].append(start_and_end(front, children["exit"][0]))
+    def over(sums):
+        bare = statistics.median(sums["bare"])
+        return {name: f"{statistics.median(values) - bare:.0f}" for name, values in sums.items()
+                if name != "bare"}
+    return [
+        ("start until the child sleeps, CPU us", {name: cell(v) for name, v in until.items()}),
+        ("  over bare exec", over(until)),
+        ("whole run, CPU us", {name: cell(v) for name, v in whole.items()}),
+        ("  over bare exec", over(whole)),
+    ]
+
+
+def rest_rows(fronts, children, options):
+    rounds, seconds = (1, 3) if options.quick else (3, 5)
+    found = {name: [] for name in fronts}
+    for _ in range(rounds):
+        for name, front in fronts.items():
+            found[name].append(at_rest(front, children["sleep"][0], seconds))
+    titles = ["VmRSS, KiB", "RssAnon, KiB", "wake-ups a second at rest"]
+    return [(title, {name: cell([row[at] for row in rows], 1 if at == 2 else 0)
+                     for name, rows in found.items()}) for at, title in enumerate(titles)]
+
+
+def work_rows(fronts, children, options):
+    rounds = 1 if options.quick else 3
+    reaped, signals = ({name: [] for name in fronts if name != "bare"} for _ in range(2))
+    signals["bare"] = []
+    for _ in range(rounds):
+        for name, front in fronts.items():
+            signals[name].append(latencies(front, children["echo"][0], 200))
+            if name != "bare":
+                reaped[name].append(reap(front, *children["orphans"]))
+    count = children["orphans"][1]
+    titles = [f"{count} orphans at once, CPU ms", f"{count} orphans, wall ms", "zombies left"]
+    rows = [(title, {name: cell([row[at] for row in found], 1 if at == 0 else 0)
+                     for name, found in reaped.items()}) for at, title in enumerate(titles)]
+    return [*rows, ("signal latency (median of 200), us", {n: cell(v) for n, v in signals.items()})]
+
+
+def stderr_rows(children, options):
+    goinit = [options.bin, "--log-full=block", "--"]
+    rows = []
+    for mode, title in [("lines", "text, one write a line"), ("json", "JSON, one write a line"),
+                        ("blocks", "text, 64 KB a write")]:
+        child, count = children[mode]
+        runs = {}
+        for _ in range(2 if options.quick else 5):
+            for reader, front in (("goinit", goinit), ("cat", [])):
+                for kind in ("packets", "stream"):
+                    found = through(front, child, count * BLOCK, packet=kind == "packets")
+                    runs.setdefault(f"{reader}, {kind}", []).append(found)
+        for at, unit in enumerate(["MB/s", "MB per CPU second of the reader"]):
+            rows.append((f"{title}: {unit}",
+                         {name: cell([run[at] for run in found]) for name, found in runs.items()}))
+    return rows, list(runs)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--bin", default=str(PROJECT / "target/release/goinit"), help="the goinit to measure")
+    parser.add_argument("--orphans", type=int, default=10_000)
+    parser.add_argument("--megabytes", type=int, default=30, help="input of the stderr figures")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("inits.py: each init runs in a PID namespace of its own, which needs root")
+    fronts = inits(options)
+    with tempfile.TemporaryDirectory(prefix="goinit-bench-") as place:
+        children = build(place, options)
+        print(f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
+              f"load {os.getloadavg()[0]:.1f}; median [smallest..largest]")
+        size = {name: str(os.path.getsize(front[0])) for name, front in fronts.items() if front}
+        rows = [("binary, bytes", size), *start_rows(fronts, children, options),
+                *rest_rows(fronts, children, options), *work_rows(fronts, children, options)]
+        table(rows, list(fronts))
+        print("\nstandard error into records, nothing dropped (--log-full=block), log to /dev/null")
+        table(*stderr_rows(children, options))
+
+
+if __name__ == "__main__":
+    main()
