@@ -39,6 +39,11 @@ impl Classifier {
         self.snapshot.is_some() || self.dump.is_some()
     }
 
+    /// Whether what is held is the runtime's for sure: a snapshot, or a dump that has goroutines.
+    pub(crate) fn sure(&self) -> bool {
+        self.snapshot.is_some() || self.dump.as_ref().is_some_and(Dump::has_goroutines)
+    }
+
     /// A snapshot's first line was read; its detail may follow.
     pub(crate) fn sched(&mut self, snapshot: Snapshot, out: &mut impl FnMut(Entry<'_>)) {
         self.flush_snapshot(out);

@@ -214,6 +214,11 @@ impl Dump {
         }
     }
 
+    /// Whether a goroutine was read, or is being read.
+    pub(crate) fn has_goroutines(&self) -> bool {
+        self.current.is_some() || self.totals.goroutines > 0 || self.totals.threads > 0
+    }
+
     /// Whether a goroutine is in progress.
     pub(crate) fn inside(&self) -> bool {
         self.current.is_some()

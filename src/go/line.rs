@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::scan::{after, first};
 use super::sched::{HEAD, parse, starts};
 use memchr::memmem::Finder;
+use std::time::Duration;
 
 /// A longer line comes out in pieces of this many bytes.
 pub const LINE_LIMIT: usize = 64 * 1024;
@@ -81,11 +82,19 @@ impl Assembler {
         }
     }
 
-    /// Whether something whole is held back because more of it may follow: a reason to call
-    /// [`Self::idle`] after a while.
+    /// After how much quiet to call [`Self::idle`], because something is held back of which more
+    /// may follow; nothing if nothing is.
     #[must_use]
-    pub fn holds(&self) -> bool {
-        !self.classifier.idle() || (self.framing == Framing::Stream && !self.lanes.is_empty())
+    pub fn patience(&self) -> Option<Duration> {
+        /// A runtime that prints may be throttled in the middle: longer than a quota period.
+        const RUNTIME: Duration = Duration::from_millis(250);
+        /// So far only a line that anybody could have written.
+        const ANYBODY: Duration = Duration::from_millis(40);
+        if self.classifier.idle() {
+            let open = self.framing == Framing::Stream && !self.lanes.is_empty();
+            return open.then_some(RUNTIME);
+        }
+        Some(if self.classifier.sure() { RUNTIME } else { ANYBODY })
     }
 
     /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed

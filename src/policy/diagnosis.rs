@@ -34,9 +34,6 @@ pub struct Setup {
 
 /// How long evidence may take: the evidence process is killed after three seconds.
 pub(super) const EVIDENCE_LIMIT: Duration = Duration::from_secs(4);
-/// Nothing more for so long ends a dump or a detailed snapshot: longer than a period of a CPU
-/// quota, in which the program may be throttled in the middle of it.
-const SETTLE: Duration = Duration::from_millis(250);
 /// A crash that was printed ends the process at once; from Go 1.24 on the runtime can lock itself
 /// up instead (panic.go, `fatal`). Silence for so long after it is taken for that.
 const CRASH_LIMIT: Duration = Duration::from_secs(10);
@@ -137,7 +134,7 @@ impl Diagnosis {
             // The reader is faster than a runtime that prints a dump: an empty pipe alone does not
             // mean that the dump is over.
             Event::Quiet => {
-                self.settles = self.assembler.holds().then(|| now.mono.after(SETTLE));
+                self.settles = self.assembler.patience().map(|time| now.mono.after(time));
             }
             Event::StderrClosed => {
                 let brought = self.assemble(now, session, Work::End);

@@ -20,6 +20,7 @@ mod evidence;
 mod inits;
 mod input;
 mod limits;
+mod probe;
 mod run;
 mod soak;
 mod stall;

@@ -226,9 +226,11 @@ fn replay(log: &Log) -> Told {
         let bytes = &log.bytes[offset..offset + length];
         offset += length;
         play.live = *when < end;
-        // As live: what is held back counts as whole after a quarter of a second.
-        if *when > before + 250 {
-            assembler.idle(&mut |entry| play.take(at(before + 250), entry));
+        // As live: what is held back counts as whole after a while.
+        if let Some(settled) = assembler.patience().map(|time| at(before).after(time))
+            && settled < at(*when)
+        {
+            assembler.idle(&mut |entry| play.take(settled, entry));
         }
         before = *when;
         assembler.feed(bytes, &mut |entry| play.take(at(*when), entry));
