@@ -143,7 +143,6 @@ impl Start {
         let pipe = if self.interactive { None } else { self.log_pipe() };
         let log = fd::own_stderr();
         let waker = fd::Waker::new().ok();
-        let oom_kills = OomWatch::new(&self.root, places);
         let config = self.run.wishes.config.clone();
         let terminal = (!config.single_child).then(foreground_terminal).flatten();
         let descriptors: Vec<_> = pipe.iter().map(|pipe| (fd::number(&pipe.writer), 2)).collect();
@@ -166,6 +165,8 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
+        // Nobody is killed for memory between exec and here, and the start is not kept waiting.
+        let oom_kills = OomWatch::new(&self.root, places);
         let go = program.go().is_some();
         let lookout = Lookout::new(child, go, places, config.dump_dir.clone());
         let framing = pipe.as_ref().map_or(fd::Framing::Stream, |pipe| pipe.framing);
