@@ -39,6 +39,11 @@ impl Classifier {
         self.snapshot.is_some() || self.dump.as_ref().is_some_and(Dump::has_goroutines)
     }
 
+    /// Whether the runtime's lines are being gathered; the unproven head of a crash is not enough.
+    pub(crate) fn gathers(&self) -> bool {
+        self.snapshot.is_some() || self.dump.is_some()
+    }
+
     /// A snapshot's first line was read; its detail may follow.
     pub(crate) fn sched(&mut self, snapshot: Snapshot, out: &mut impl FnMut(Entry<'_>)) {
         self.flush_snapshot(out);

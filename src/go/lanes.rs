@@ -198,7 +198,8 @@ fn give_up(lane: &Lane, out: &mut impl FnMut(Entry<'_>)) {
 impl Assembler {
     /// `follows`: the packet before was a full one, so this one goes on with the same write.
     pub(super) fn packet(&mut self, bytes: &[u8], follows: bool, out: &mut impl FnMut(Entry<'_>)) {
-        if follows {
+        // The runtime begins a record right behind a long write of exactly whole packets.
+        if follows && bytes != HEAD {
             return self.more_of_a_write(bytes, out);
         }
         let newline = bytes.last() == Some(&b'\n');
@@ -287,7 +288,7 @@ impl Assembler {
         let panics = self.text.starts_with(b"panic: ")
             || self.text.starts_with(b"\tpanic: ")
             || self.text.starts_with(b"fatal error: ");
-        !panics && (runtime_piece(&self.text) || !self.classifier.idle()) && !tail(bytes)
+        !panics && (runtime_piece(&self.text) || self.classifier.gathers()) && !tail(bytes)
     }
 
     /// Whether the line in `text` needs such a piece next: a figure of an inittrace line, or the

@@ -420,7 +420,13 @@ fn frame(frame: Frame<'_>) -> String {
 
 fn goroutines(group: &Group<'_>) -> Record {
     let state = lossy(group.state());
-    let functions: Vec<String> = group.frames().take(2).map(|f| lossy(f.function)).collect();
+    // How the runtime parks a goroutine says nothing; what called for it does.
+    let own = |frame: &Frame<'_>| frame.function.starts_with(b"runtime.");
+    let telling = group.frames().skip_while(own).map(|f| lossy(f.function)).take(2);
+    let mut functions: Vec<String> = telling.collect();
+    if functions.is_empty() {
+        functions = group.frames().take(2).map(|f| lossy(f.function)).collect();
+    }
     let message = format!("goroutines: {} x [{state}] {}", group.count(), functions.join(" <- "));
     // Long frames leave room for fewer of them below the size limit of a record.
     let mut room = 5_000usize;

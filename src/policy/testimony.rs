@@ -1,12 +1,18 @@
 //! Evidence as records: one subject a record, what matters first, the rest counted.
 
 use super::evidence::{
-    Cgroup, Child, Evidence, InitProgress, Lock, LockKind, Socket, Syscall, Thread,
+    Cgroup, Child, Evidence, Frame, GoroutineGroup, InitProgress, Lock, LockKind, Socket, Syscall,
+    Thread,
 };
 use super::record::{Origin, Record, Severity};
 
 /// The most records made of one collection.
 pub const LIMIT: usize = 50;
+
+/// Goroutine groups among them; `goinit dump` shows all.
+const GROUPS: usize = 20;
+/// Frames of each.
+const FRAMES: usize = 16;
 
 /// The records of one collection, which is named `id` (`stall-1`).
 #[must_use]
@@ -26,6 +32,9 @@ pub fn records(evidence: &Evidence, id: &str) -> Vec<Record> {
     if let Some(group) = evidence.cgroup.got() {
         all.extend(throttle(group));
         all.extend(memory(group));
+    }
+    if let Some(found) = evidence.goroutines.got() {
+        all.extend(found.groups.iter().take(GROUPS).map(|group| goroutines(group, found.total)));
     }
     let room = LIMIT.saturating_sub(1);
     let cut = all.len().saturating_sub(room);
@@ -207,6 +216,24 @@ fn init(progress: &InitProgress) -> Option<Record> {
 }
 
 /// Throttling between the two looks.
+/// One group of goroutines, as the program's memory shows it.
+fn goroutines(group: &GoroutineGroup, total: u64) -> Record {
+    let text = |frame: &Frame| format!("{} {}:{}", frame.function, frame.file, frame.line);
+    let functions: Vec<&str> =
+        group.frames.iter().take(2).map(|frame| frame.function.as_str()).collect();
+    let state = &group.state;
+    let message = format!("goroutines: {} x [{state}] {}", group.count, functions.join(" <- "));
+    warn("go.goroutines", message)
+        .put("goroutines.count", group.count)
+        .put("goroutines.total", total)
+        .put("goroutines.state", state.clone())
+        .put_some("goroutines.wait_minutes_max", group.wait_ms.map(|ms| ms / 60_000))
+        .put("goroutines.first_id", group.first_id)
+        .put("goroutines.frames", group.frames.iter().take(FRAMES).map(text).collect::<Vec<_>>())
+        .put_some("goroutines.created_by", group.created_by.as_ref().map(text))
+        .put_some("goroutines.waits_on", group.waits_on.clone())
+}
+
 fn throttle(group: &Cgroup) -> Option<Record> {
     let delta = &group.cpu_delta;
     if delta.nr_throttled == 0 {

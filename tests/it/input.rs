@@ -124,6 +124,8 @@ fn a_go_program_that_writes_everything_odd_loses_nothing() {
         lines(&done).iter().map(|line| line.matches("0123456789abcdef").count()).sum();
     assert_eq!(digits, 1 << 16, "of the line of 1 MiB");
     assert!(done.named("go.sched").len() > 3, "snapshots were lost among it");
+    let torn = lines(&done).iter().any(|line| line.contains("spinningthreads="));
+    assert!(!torn, "a snapshot of the runtime ended up in the program's text: {}", done.stderr());
 }
 
 fn message(record: &Value) -> &str {
