@@ -34,14 +34,14 @@ impl Classifier {
         self.snapshot.is_none() && self.head.is_none() && self.dump.is_none()
     }
 
-    /// Whether the runtime's lines are being gathered; the unproven head of a crash is not enough.
-    pub(crate) fn gathers(&self) -> bool {
-        self.snapshot.is_some() || self.dump.is_some()
-    }
-
     /// Whether what is held is the runtime's for sure: a snapshot, or a dump that has goroutines.
     pub(crate) fn sure(&self) -> bool {
         self.snapshot.is_some() || self.dump.as_ref().is_some_and(Dump::has_goroutines)
+    }
+
+    /// Whether the runtime's lines are being gathered; the unproven head of a crash is not enough.
+    pub(crate) fn gathers(&self) -> bool {
+        self.snapshot.is_some() || self.dump.is_some()
     }
 
     /// A snapshot's first line was read; its detail may follow.
