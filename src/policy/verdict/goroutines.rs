@@ -51,12 +51,20 @@ pub(super) fn main_goroutine(case: &Case<'_>) -> Option<Finding> {
     let place = place(&main.frames);
     let init = init_function(main, all);
     let lone = alone(case, all);
-    let confidence = if lone { Confidence::Certain } else { Confidence::Likely };
+    let confidence = match init {
+        _ if lone => Confidence::Certain,
+        // Package init has no business waiting for anything for so long.
+        Some(_) => Confidence::Likely,
+        None if may_be_woken(case, all) => Confidence::Unclear,
+        None => Confidence::Likely,
+    };
     let (cause, what) = match main.state.as_str() {
         "sleep" if init.is_none() => return Some(sleeping(case, place)),
         "sleep" => ("init", "sleeps".to_owned()),
         "IO wait" => return io_wait(case, main, init.as_deref(), place),
         "runnable" | "running" | "syscall" => return None,
+        // The usual server: its main goroutine only waits while others serve.
+        _ if init.is_none() && has_server(all) => return Some(serving(place)),
         state if state.starts_with("chan ") && state.contains("nil chan") => {
             ("sync", "waits on a nil channel".to_owned())
         }
@@ -152,8 +160,11 @@ fn stuck(
 ) -> Finding {
     let on = main.waits_on.clone();
     let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
-    let lone =
-        if confidence == Confidence::Certain { "; nobody is left who could wake it" } else { "" };
+    let lone = match confidence {
+        Confidence::Certain => "; nobody is left who could wake it",
+        Confidence::Likely => "",
+        Confidence::Unclear => "; others wait for IO or time and may wake it",
+    };
     let (cause, sentence) = match init {
         Some(function) => {
             let progress =
@@ -228,8 +239,11 @@ fn io_wait(
         (None, true) => "fifo",
         (None, false) => "io-read",
     };
+    // A peer may be silent for good reason: nothing is ended for that, but for a FIFO without a
+    // writer, or inside package init.
+    let sure = if cause == "io-read" { Confidence::Unclear } else { Confidence::Likely };
     let sentence = format!("{who} waits for data{at}: {target}");
-    let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);
+    let finding = Finding::new(Class::Stalled, cause, sure, sentence);
     Some(finding.at(place).on(on).next("why does the other end send nothing? Set a read deadline"))
 }
 
@@ -245,6 +259,23 @@ pub(super) fn running(all: &Goroutines) -> Option<String> {
     let on_cpu = |state: &str| matches!(state, "running" | "runnable");
     let group = all.groups.iter().filter(|group| on_cpu(&group.state));
     group.max_by_key(|group| (group.state == "running", group.count)).and_then(|g| place(&g.frames))
+}
+
+/// Whether somebody may yet wake the main goroutine on purpose: a goroutine that works, sleeps,
+/// or waits for IO or a signal, or a timer that has not fired all this time. An idle consumer of
+/// a queue looks just like that, so nothing is ended for it.
+fn may_be_woken(case: &Case<'_>, all: &Goroutines) -> bool {
+    let wakers = &all.wakers;
+    let work = wakers.runnable + wakers.running + wakers.syscall;
+    work + wakers.io_wait + wakers.timers > 0 || wakers.signals || threads::slow_timer(case)
+}
+
+/// A goroutine runs the accept loop of a server that is meant to serve for ever.
+fn has_server(all: &Goroutines) -> bool {
+    let loops = |frame: &Frame| {
+        frame.function.ends_with(").Serve") || frame.function.ends_with(").ListenAndServe")
+    };
+    all.groups.iter().any(|group| group.state == "IO wait" && group.frames.iter().any(loops))
 }
 
 /// Nobody is left who could wake anybody: no runnable or running goroutine, timer, IO wait,

@@ -72,16 +72,25 @@ fn a_channel_nobody_can_send_on_is_a_certain_deadlock() {
 }
 
 #[test]
-fn with_a_timer_alive_it_is_only_likely() {
+fn who_may_yet_be_woken_is_not_condemned() {
     let mut evidence = goroutines(goroutine("chan receive", &["main.wait", "main.main"]));
     if let Probe::Got(all) = &mut evidence.goroutines {
         all.wakers.timers = 1;
     }
-    check(&evidence, "stalled/channel/likely");
+    let verdict = check(&evidence, "stalled/channel/unclear");
+    assert!(!verdict.condemns() && verdict.sentence.contains("may wake it"));
+    if let Probe::Got(all) = &mut evidence.goroutines {
+        (all.wakers.timers, all.wakers.io_wait) = (0, 1);
+    }
+    // A consumer of a queue that is idle.
+    check(&evidence, "stalled/channel/unclear");
     let mut ticks = goroutines(goroutine("chan receive", &["main.wait", "main.main"]));
     let timed = Syscall { timeout_ms: Some(499), ..Syscall::default() };
     ticks.threads = Probe::Got(vec![thread("epoll_pwait", timed)]);
     check(&ticks, "stalled/channel/likely");
+    let hourly = Syscall { timeout_ms: Some(1_800_000), ..Syscall::default() };
+    ticks.threads = Probe::Got(vec![thread("epoll_pwait", hourly)]);
+    check(&ticks, "stalled/channel/unclear");
 }
 
 #[test]
@@ -148,13 +157,23 @@ fn sleeping_polling_and_serving_are_described_and_never_accused() {
             vec![group("IO wait", "net.(*TCPListener).Accept"), group("syscall", "os/signal.loop")];
     }
     check(&waits, "ok/serving/likely");
+    // go http.ListenAndServe(…); select {}
+    let mut parked = goroutines(goroutine("select (no cases)", &["main.main"]));
+    if let Probe::Got(all) = &mut parked.goroutines {
+        let frames =
+            ["net.(*TCPListener).Accept", "net/http.(*Server).Serve"].map(|name| frame(name, 1));
+        let state = "IO wait".into();
+        all.groups =
+            vec![GoroutineGroup { state, frames: frames.into(), ..GoroutineGroup::default() }];
+    }
+    check(&parked, "ok/serving/likely");
 }
 
 #[test]
 fn a_silent_peer_and_a_missing_peer_are_told_apart() {
     let mut reads = goroutine("IO wait", &["net.(*conn).Read", "main.main"]);
     reads.waits_on = Some("fd 4 tcp 127.0.0.1:1 -> 127.0.0.1:2 ESTABLISHED".into());
-    check(&goroutines(reads), "stalled/io-read/likely");
+    check(&goroutines(reads), "stalled/io-read/unclear");
     let mut dials = goroutine("IO wait", &["net.(*netFD).connect", "net.Dial", "main.main"]);
     dials.waits_on = Some("fd 4 tcp 127.0.0.1:1 -> 10.0.3.7:5432 SYN_SENT".into());
     check(&goroutines(dials), "stalled/network-connect/likely");
@@ -196,7 +215,7 @@ fn blocked_calls_are_named_without_reading_memory() {
         name: "sleep".into(),
         ..Child::default()
     }]);
-    check(&waits, "stalled/subprocess/likely");
+    check(&waits, "stalled/subprocess/unclear");
     let many = (0..60).map(|_| thread("read", target(TargetKind::Pipe, "pipe:[1]"))).collect();
     check(&threads(many), "stalled/syscall-threads/likely");
 }

@@ -245,8 +245,10 @@ pub(super) fn subprocess(case: &Case<'_>) -> Option<Finding> {
         },
     );
     let cause = if in_init(case) { "init" } else { "subprocess" };
+    // Supervising a child is a job of its own: nothing is ended for that.
+    let sure = if cause == "init" { Confidence::Likely } else { Confidence::Unclear };
     let sentence = format!("it waits for {on}{at}");
-    let finding = Finding::new(Class::Stalled, cause, Confidence::Likely, sentence);
+    let finding = Finding::new(Class::Stalled, cause, sure, sentence);
     Some(finding.at(place).on(Some(on)).next("look at that process: it is the one that hangs"))
 }
 
@@ -291,6 +293,17 @@ pub(super) fn timer(case: &Case<'_>) -> Option<Finding> {
 
 fn listens(case: &Case<'_>) -> bool {
     case.evidence.sockets.got().is_some_and(|all| all.iter().any(|one| one.state == "LISTEN"))
+}
+
+/// A timer is armed that cannot have fired more than once while the program stood still. A ticker
+/// that fired again and again without anything coming of it is no hope.
+pub(super) fn slow_timer(case: &Case<'_>) -> bool {
+    let half = u64::try_from(case.lasted.as_millis()).unwrap_or(u64::MAX) / 2;
+    let threads = case.evidence.threads.got().map(Vec::as_slice).unwrap_or_default();
+    threads.iter().filter_map(call).any(|call| {
+        let waits = !matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep");
+        waits && call.timeout_ms.is_some_and(|ms| ms > half)
+    })
 }
 
 /// A thread waits in the poller or for a wake-up with a time limit: the runtime's next timer.
