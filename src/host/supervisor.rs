@@ -14,7 +14,7 @@ use crate::sys::fd::{self, Framing};
 use crate::sys::signals::{SignalFd, send, suspend_self};
 use crate::sys::wait::{Change, Next, next, peek};
 use crate::sys::{clock, memory, poll};
-use crate::units::{Now, Pid, Signal};
+use crate::units::{Mono, Now, Pid, Signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -52,6 +52,12 @@ const TURN_BYTES: usize = 64 << 10;
 const READ_TRIES: u32 = 8;
 /// Waking up later than this after the deadline means that we ourselves did not run.
 const SLACK: Duration = Duration::from_millis(500);
+/// waitpid(2) for any child walks the list of all children, so with ten thousand orphans that die
+/// one by one a sweep for each would cost their square. A sweep longer than this is followed by a
+/// rest of so many times its length, at most so long, and the next one finds many at once.
+const SWEEP: Duration = Duration::from_micros(300);
+const SWEEP_REST: u32 = 8;
+const SWEEP_REST_MAX: Duration = Duration::from_millis(20);
 /// How long the log's reader may take for the last records.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -62,6 +68,8 @@ impl Supervisor {
         let mut report = SinkReport::default();
         // The program may have ended before the loop began.
         let mut reap = true;
+        // When the next sweep may begin, after a long one.
+        let mut rested = Mono::default();
         let mut code = None;
         let mut settled = false;
         while code.is_none() {
@@ -71,7 +79,7 @@ impl Supervisor {
             }
             let before = clock::now();
             let deadline = session.deadline();
-            let deadline = if reap { Some(before.mono) } else { deadline };
+            let deadline = if reap { Some(before.mono.max(rested)) } else { deadline };
             let stderr = self.stderr.as_ref().filter(|_| session.wants_stderr());
             let deadline = deadline.into_iter().chain(self.lookout.deadline()).min();
             let [sampler, collector] = self.lookout.descriptors();
@@ -93,8 +101,13 @@ impl Supervisor {
             if signals {
                 reap |= self.take_signals(session, now, &mut code);
             }
-            if std::mem::take(&mut reap) {
+            if reap && now.mono >= rested {
+                reap = false;
                 self.reap(session, now, &mut code);
+                let took = clock::mono().since(now.mono);
+                if took > SWEEP {
+                    rested = now.mono.after((took * SWEEP_REST).min(SWEEP_REST_MAX));
+                }
             }
             if stderr {
                 self.read_stderr(session, now, &mut buffer, &mut code);
