@@ -9,6 +9,9 @@ use super::shutdown::Reason;
 use crate::exit::{Code, Ending};
 use crate::units::{Now, Signal};
 
+/// Bytes of `error.message`.
+const BRIEF: usize = 100;
+
 /// Who decided that the run ends as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
@@ -66,7 +69,11 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
         .put("exit.by", end.by.word())
         .put("exit.after_ms", now.mono.since(session.birth.at));
     if code != Code::SUCCESS {
-        record = record.put("error.type", end.cause).put("error.message", end.sentence.clone());
+        // The whole sentence is the message; this record is to stay below 1,024 bytes, because
+        // the kubelet shows the last 2,048 of a log as a termination message.
+        let mut brief = end.sentence.clone();
+        super::record::shorten(&mut brief, BRIEF);
+        record = record.put("error.type", end.cause).put("error.message", brief);
     }
     if session.shutdown.pipe_left_open() {
         record = record.put("exit.stderr_held", true);
