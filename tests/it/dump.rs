@@ -41,7 +41,7 @@ fn build_of(name: &str, version: &str, variant: &str) -> Option<PathBuf> {
         return None;
     }
     let mut command = Command::new(&toolchain.go);
-    command.arg("build").args(flags).arg("-o").arg(&target).arg(".");
+    command.args(["build", "-trimpath"]).args(flags).arg("-o").arg(&target).arg(".");
     command.current_dir(Path::new(support::PROJECT).join("tests/programs").join(name));
     command.env("CGO_ENABLED", cgo).env("GOTOOLCHAIN", "local").env("GOPROXY", "off");
     command.env("GOFLAGS", "-mod=mod").env_remove("GOROOT");
