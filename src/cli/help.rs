@@ -21,7 +21,7 @@ In an image:
 
 By hand:
   goinit --stall-after 10s --on-stall exit -- ./migrate up 2>migrate.log
-  goinit report migrate.log
+  grep goinit.verdict migrate.log
 ";
 
 /// Subcommands with one line each.
