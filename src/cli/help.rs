@@ -134,3 +134,19 @@ pub(crate) fn man() -> String {
     page.push_str(&format!(".SH ENVIRONMENT AND EXIT STATUS\n.nf\n{}.fi\n", escape(CONCLUSION)));
     page
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_man_page_is_the_one_that_is_made_from_the_flags() {
+        let kept = include_str!("../../docs/goinit.1");
+        assert_eq!(super::man(), kept, "make it anew: goinit __man >docs/goinit.1");
+    }
+
+    #[test]
+    fn every_subcommand_is_in_the_help() {
+        for (name, _) in super::SUBCOMMANDS {
+            assert!(super::text().contains(&format!("\n  {name} ")), "{name}");
+        }
+    }
+}
