@@ -6,6 +6,7 @@ use super::{help, out};
 use crate::exit::Code;
 use crate::go::line;
 use crate::host::cgroup::{self, Places};
+use crate::host::diagnostics;
 use crate::host::files::Root;
 use crate::host::kubernetes;
 use crate::host::lookout::Lookout;
@@ -144,6 +145,7 @@ impl Start {
         let log = fd::own_stderr();
         let waker = fd::Waker::new().ok();
         let config = self.run.wishes.config.clone();
+        diagnostics::install(config.verbose);
         let terminal = (!config.single_child).then(foreground_terminal).flatten();
         let descriptors: Vec<_> = pipe.iter().map(|pipe| (fd::number(&pipe.writer), 2)).collect();
         let at = clock::now();

@@ -43,8 +43,9 @@ pub struct Lookout {
     stillborn: Option<Evidence>,
     helpers: Vec<Pid>,
     dump_dir: Option<PathBuf>,
-    /// Made with the first status.
+    /// Made with the first status, tried once.
     publisher: Option<Publisher>,
+    published: bool,
 }
 
 impl Lookout {
@@ -59,6 +60,7 @@ impl Lookout {
             executable: Executable::own(),
             places: Some(places.clone()),
             publisher: None,
+            published: false,
             sampler: None,
             collector: None,
             stillborn: None,
@@ -71,6 +73,9 @@ impl Lookout {
     pub fn ask(&mut self) {
         if let Some(places) = self.places.take() {
             self.sampler = Sampler::start(self.pid, Counters::open(&Root::live(), &places));
+            if self.sampler.is_none() {
+                log::warn!("no thread for the program's counters: progress is seen by output only");
+            }
         }
         if let Some(sampler) = &self.sampler {
             sampler.ask();
@@ -79,8 +84,10 @@ impl Lookout {
 
     /// Publishes the status for `goinit probe`. Without a memory file there is nothing to probe.
     pub fn publish(&mut self, status: &Status) {
-        if self.publisher.is_none() {
-            self.publisher = Publisher::new().ok();
+        if !std::mem::replace(&mut self.published, true) {
+            self.publisher = Publisher::new()
+                .inspect_err(|error| log::warn!("no memory file for probes: {error}"))
+                .ok();
         }
         if let Some(publisher) = &mut self.publisher {
             publisher.publish(status);
@@ -105,6 +112,7 @@ impl Lookout {
         };
         match started {
             Ok(collector) => {
+                log::debug!("evidence process {} started", collector.pid());
                 self.helpers.push(collector.pid());
                 self.collector = Some(collector);
             }
@@ -146,7 +154,9 @@ impl Lookout {
         if !collector.done() {
             return None;
         }
-        self.collector.take().map(Collector::finish)
+        let evidence = self.collector.take().map(Collector::finish)?;
+        log::debug!("evidence after {} ms", evidence.took_ms);
+        Some(evidence)
     }
 
     /// Whether a process that ended is one of ours.
@@ -205,6 +215,9 @@ impl Lookout {
             terminal: None,
             traceable: false,
         });
+        if let Err(error) = &started {
+            log::warn!("{} could not be started: {error}", path.to_string_lossy());
+        }
         self.helpers.extend(started);
     }
 }

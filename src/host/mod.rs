@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod collector;
+pub mod diagnostics;
 pub mod evidence;
 pub mod files;
 pub mod goroutines;

@@ -3,6 +3,7 @@
 //! From the first turn on there is no early return and no exit but [`Action::Finish`]. The loop
 //! never writes to descriptors 1 or 2 and never waits for anything but poll.
 
+use super::diagnostics;
 use super::lookout::Lookout;
 use super::sink::Sink;
 use super::termination::Message;
@@ -174,7 +175,9 @@ impl Supervisor {
         if let Some(terminal) = self.terminal {
             fd::set_foreground(terminal, fd::own_group());
         }
+        log::debug!("suspended with the program");
         suspend_self();
+        log::debug!("continued");
         if let Some(terminal) = self.terminal
             && fd::foreground(terminal) == Some(fd::own_group())
         {
@@ -262,6 +265,9 @@ impl Supervisor {
     /// Hands the session's records to the log.
     fn hand_on(&self, session: &mut Session) {
         let outbox = session.outbox();
+        for record in diagnostics::take() {
+            outbox.post(clock::now().wall, Class::Vital, &record);
+        }
         if !outbox.is_empty() {
             self.sink.push(outbox.records());
             outbox.clear();
