@@ -131,7 +131,7 @@ fn a_wait_for_flock_names_the_file_and_the_holder() {
         if let Some(uid) = user {
             command.uid(uid).gid(uid);
         }
-        let waiter = Stuck(command.spawn().unwrap()).until_in("lock");
+        let waiter = Stuck(command.spawn().unwrap()).until_in("locks_lock");
         let evidence = collect(&goinit(), waiter.pid(), SECONDS);
         let locks = evidence.locks.got().expect("locks");
         assert_eq!(locks[0].waiter, waiter.pid(), "{user:?}");
@@ -179,7 +179,17 @@ fn the_fifo_the_child_and_the_stop_are_seen() {
     assert!(call.unwrap().text.starts_with("openat(AT_FDCWD, \"\", "));
 
     let code = "import subprocess as s;s.run(['sleep','60'])";
-    let parent = Stuck::python(code, &[]).until_in("wait");
+    let parent = Stuck::python(code, &[]).until_in("do_wait");
+    // The child has to be asleep as well: before its exec it is python, and still starting.
+    let number = u32::try_from(parent.pid().0).unwrap();
+    assert!(support::wait_until(SECONDS, || {
+        let asleep = |pid: &u32| {
+            let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            name.trim() == "sleep" && wchan.contains("nanosleep")
+        };
+        support::children(number).iter().any(asleep)
+    }));
     let evidence = collect(&goinit(), parent.pid(), SECONDS);
     let child = evidence.children.got().unwrap()[0].clone();
     support::kill(u32::try_from(child.pid.0).unwrap(), 9);
