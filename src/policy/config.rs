@@ -100,7 +100,7 @@ pub struct Config {
     pub wait_for_all: bool,
     /// What becomes of the program's stderr; `None` lets the terminal decide.
     pub stderr: Option<Stderr>,
-    /// A copy of the raw stream: a file, or `stderr`.
+    /// A file that gets a copy of the raw stream.
     pub raw: Option<PathBuf>,
     /// Which snapshots are logged.
     pub sched_log: SchedLog,
