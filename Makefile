@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build demo test bench lint fmt doc clean
+.PHONY: help build demo test bench fuzz lint fmt doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: ## every test; installs what it needs, counts what it cannot run
 bench: ## figures side by side with tini, dumb-init and catatonit
 	@benches/run
 
+fuzz: ## a minute of each fuzz target; needs a C++ compiler
+	@scripts/fuzz --seconds 60
+
 lint: ## format, clippy and docs, as errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -33,4 +36,4 @@ doc: ## the documentation of the crate's inside
 
 clean: ## remove what was built, and the downloaded toolchains
 	$(CARGO) clean
-	rm -rf .cache
+	rm -rf .cache fuzz/target fuzz/corpus fuzz/artifacts
