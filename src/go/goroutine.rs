@@ -172,6 +172,8 @@ pub struct Dump {
     pub reasons: Vec<String>,
     /// Channels that are waited for, by address.
     pub channels: BTreeMap<u64, Channel>,
+    /// Types of their elements, by address, as far as they could be read.
+    pub elements: BTreeMap<u64, String>,
     /// Locks that are waited for, by address.
     pub locks: BTreeMap<u64, Lock>,
     /// Who may hold which lock.

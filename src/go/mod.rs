@@ -11,6 +11,7 @@ mod classify;
 pub mod crash;
 mod detail;
 pub mod dump;
+pub mod element;
 pub mod elf;
 pub mod entry;
 pub mod gc;

@@ -144,15 +144,18 @@ pub fn hidden_frame(name: &str, wrapper: bool, callee: &str, innermost: bool) ->
 #[must_use]
 pub fn wait_text(dump: &Dump, wait: Wait, now: u64) -> String {
     match wait {
-        Wait::Channel(at) => match dump.channels.get(&at) {
-            Some(channel) => format!(
-                "chan {at:#x}, {} of {} buffered{}",
-                channel.length,
-                channel.capacity,
-                if channel.closed { ", closed" } else { "" }
-            ),
-            None => format!("chan {at:#x}"),
-        },
+        Wait::Channel(at) => {
+            let name = dump.elements.get(&at).map_or_else(String::new, |name| format!("{name} "));
+            match dump.channels.get(&at) {
+                Some(channel) => format!(
+                    "chan {name}{at:#x}, {} of {} buffered{}",
+                    channel.length,
+                    channel.capacity,
+                    if channel.closed { ", closed" } else { "" }
+                ),
+                None => format!("chan {name}{at:#x}"),
+            }
+        }
         Wait::Lock(kind, at) => {
             let name = kind.name();
             let Some(lock) = dump.locks.get(&at) else { return format!("{name} {at:#x}") };

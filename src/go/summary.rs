@@ -1,6 +1,6 @@
 //! All goroutines in a few lines: what the evidence of a hang carries and a verdict judges.
 
-use super::goroutine::{Dump, Goroutine, LockKind, Status, Wait};
+use super::goroutine::{Channel, Dump, Goroutine, LockKind, Status, Wait};
 use super::inittask::Progress;
 use super::print::{hidden_frame, wait_text};
 use super::unwind::End;
@@ -39,8 +39,21 @@ pub struct Group {
     pub minutes: u64,
     /// What the first of them waits for.
     pub waits_for: Vec<String>,
+    /// Channels among that.
+    pub channels: Vec<ChannelText>,
     /// The runtime's own goroutines.
     pub system: bool,
+}
+
+/// A channel that is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelText {
+    /// Its address.
+    pub address: u64,
+    /// The type of its elements, if it could be read.
+    pub element: Option<String>,
+    /// What is in it, if that could be read.
+    pub state: Option<Channel>,
 }
 
 /// All goroutines.
@@ -175,6 +188,13 @@ fn group(dump: &Dump, first: &Goroutine, members: &[&Goroutine], now: u64) -> Gr
         ids: members.iter().take(IDS).map(|goroutine| goroutine.id).collect(),
         minutes: members.iter().map(|it| dump.minutes(it, now)).max().unwrap_or(0),
         waits_for: first.waits.iter().take(IDS).map(|wait| wait_text(dump, *wait, now)).collect(),
+        channels: first.waits.iter().filter_map(|wait| channel(dump, *wait)).take(IDS).collect(),
         system: first.system,
     }
+}
+
+fn channel(dump: &Dump, wait: Wait) -> Option<ChannelText> {
+    let Wait::Channel(address) = wait else { return None };
+    let element = dump.elements.get(&address).cloned();
+    Some(ChannelText { address, element, state: dump.channels.get(&address).copied() })
 }

@@ -5,6 +5,7 @@
 
 use super::memory::Live;
 use super::running;
+use crate::go::element;
 use crate::go::elf::Elf;
 use crate::go::goroutine::{Dump, Wait};
 use crate::go::image::Image;
@@ -91,6 +92,7 @@ pub fn read(access: Access, deadline: Mono) -> Result<Dump, Denied> {
     }
     walker.find_holders(&expired);
     let mut dump = walker.finish();
+    dump.elements = element::names(&memory, &program, dump.channels.keys().copied());
     describe_descriptors(pid, &mut dump);
     describe_threads(pid, &mut dump);
     Ok(dump)

@@ -160,7 +160,7 @@ macro_rules! words {
 mod goroutines;
 
 pub use goroutines::{
-    Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, LockStep, Wakers,
+    Channel, Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, LockStep, Wakers,
 };
 
 facts! {

@@ -1,9 +1,10 @@
 //! Goroutines and package init, read from the program's memory.
 
-use crate::go::summary::{FrameText, Group, Summary};
+use crate::go::summary::{ChannelText, FrameText, Group, Summary};
 use crate::host::goroutines::{Access, Denied, summary};
 use crate::policy::evidence::{
-    Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, LockStep, Probe, Wakers, Why,
+    Channel, Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, LockStep, Probe, Wakers,
+    Why,
 };
 use crate::units::{Mono, Pid};
 use std::fs::File;
@@ -23,7 +24,7 @@ pub struct Look<'a> {
 #[must_use]
 pub fn goroutines(look: &Look<'_>) -> Probe<Goroutines> {
     let memory = look.memory.and_then(|file| file.try_clone().ok());
-    match summary(Access { pid: look.pid, memory, running: false }, look.until) {
+    match summary(Access { pid: look.pid, memory, running: true }, look.until) {
         Ok(summary) => Probe::Got(facts(&summary)),
         Err(Denied::Gone(_)) => Probe::Missing(Why::Gone),
         Err(Denied::Permission(rule)) => Probe::Missing(Why::Denied(rule)),
@@ -109,6 +110,7 @@ fn main_goroutine(main: &Group) -> Goroutine {
         state: main.state.clone(),
         frames: main.frames.iter().map(frame).collect(),
         waits_on: main.waits_for.first().cloned(),
+        channels: main.channels.iter().map(channel).collect(),
         wait_ms: minutes(main),
         tid: None,
     }
@@ -122,8 +124,20 @@ fn group(group: &Group) -> GoroutineGroup {
         frames: group.frames.iter().map(frame).collect(),
         created_by: group.created_by.as_ref().map(frame),
         waits_on: group.waits_for.first().cloned(),
+        channels: group.channels.iter().map(channel).collect(),
         wait_ms: minutes(group),
         tids: Vec::new(),
+    }
+}
+
+fn channel(text: &ChannelText) -> Channel {
+    let state = text.state.unwrap_or_default();
+    Channel {
+        address: text.address,
+        element: text.element.clone(),
+        length: state.length,
+        capacity: state.capacity,
+        closed: state.closed,
     }
 }
 

@@ -43,6 +43,8 @@ facts! {
         created_by: Option<Frame>,
         /// What they wait for: `channel 0xc000010000 (len 0, cap 0)`, `fd 4 tcp …`.
         waits_on: Option<String>,
+        /// The channels among that.
+        channels: Vec<Channel>,
         /// The longest known wait, milliseconds.
         wait_ms: Option<u64>,
         /// Threads on which running ones and those in system calls are.
@@ -61,10 +63,28 @@ facts! {
         frames: Vec<Frame>,
         /// What it waits for.
         waits_on: Option<String>,
+        /// The channels it waits on: more than one in a select.
+        channels: Vec<Channel>,
         /// How long, milliseconds, where known.
         wait_ms: Option<u64>,
         /// The thread it is on, when running or in a system call.
         tid: Option<u64>,
+    }
+}
+
+facts! {
+    /// A channel that is waited on.
+    Channel {
+        /// Its address.
+        address: u64,
+        /// The type of its elements: `os.Signal`, `time.Time`; absent = not known.
+        element: Option<String>,
+        /// Elements in its buffer.
+        length: u64,
+        /// Elements its buffer can hold.
+        capacity: u64,
+        /// Whether it is closed.
+        closed: bool,
     }
 }
 
