@@ -1,22 +1,24 @@
 //! Reads a process's cgroups through a `Root`: its limits once at start, later only the few files
 //! that can change them, through descriptors that stay open.
 
-use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+mod counters;
+mod search;
+mod watch;
+
+pub use counters::{Counters, MemoryUse, oom_kills};
+pub use watch::Watch;
 
 use super::files::Root;
-use crate::linux::cgroup::{self, MemoryEvents, Throttling, Value, Version};
-use crate::policy::limits::{self, Candidate, Controller, Home, Limits};
+use crate::linux::cgroup::{self, Quota, Value, Version};
+use crate::policy::limits::{self, Candidate, Controller, GoReader, Home, Limits, Way};
+use crate::sys::job::own_pid;
+use crate::sys::limits as machine;
 use crate::units::Pid;
 
-/// Longest mountinfo that is read; a machine with 8,000 mounts fits.
-const MOUNTINFO_MAX: usize = 1 << 20;
-/// Longest limit, status or stat file that is read.
-const FILE_MAX: usize = 64 << 10;
-/// Most files that a watch keeps open.
-const WATCHED_MAX: usize = 24;
+/// Longest mountinfo that is read. Linux allows 100,000 mounts (fs.mount-max), of about 150 bytes.
+const MOUNTINFO_MAX: usize = 16 << 20;
+/// Longest other file that is read.
+const FILE_MAX: usize = 128 << 10;
 
 /// Where the files of a process's cgroup are, for reading counters later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,11 +29,11 @@ pub struct Places {
     pub memory: Option<(Version, Vec<u8>)>,
 }
 
-/// The limits of a process; of goinit itself, and so of its children, without `pid`.
+/// The limits of a process; of goinit itself, and so of its children, without `pid`. In a captured
+/// tree `pid` is the number that the process had.
 #[must_use]
 pub fn read(root: &Root, pid: Option<Pid>) -> (Limits, Places) {
-    let mut reader = Reader::new(root);
-    reader.run(pid);
+    let reader = Reader::read(root, pid);
     (reader.limits, reader.places)
 }
 
@@ -41,6 +43,8 @@ struct Reader<'r> {
     path: Vec<u8>,
     limits: Limits,
     places: Places,
+    /// The quota of the process's own cgroup.
+    own_quota: Option<Quota>,
     /// Paths of files that hold a limit, in case they are to be watched.
     files: Vec<(Kind, Vec<u8>)>,
 }
@@ -55,53 +59,96 @@ enum Kind {
 }
 
 impl<'r> Reader<'r> {
-    fn new(root: &'r Root) -> Self {
-        Self {
+    fn read(root: &'r Root, pid: Option<Pid>) -> Self {
+        let mut reader = Self {
             root,
             buffer: Vec::with_capacity(8192),
             path: Vec::with_capacity(256),
             limits: Limits::default(),
             places: Places::default(),
+            own_quota: None,
             files: Vec::new(),
-        }
+        };
+        reader.run(pid);
+        reader
     }
 
     fn run(&mut self, pid: Option<Pid>) {
-        let process = match pid {
-            None => "self".to_owned(),
-            Some(pid) => pid.to_string(),
-        };
-        let own = self.root.read(
-            format!("/proc/{process}/cgroup").as_bytes(),
-            FILE_MAX,
-            &mut self.buffer,
-        );
-        let own: Option<Vec<u8>> = own.ok().map(<[u8]>::to_vec);
+        let live = self.root.is_live();
+        // A captured tree holds one process, as /proc/self, whatever its number was.
+        let number = pid.filter(|pid| live || self.root.is_dir(format!("/proc/{pid}").as_bytes()));
+        let process = number.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+        let own = self.text(&format!("/proc/{process}/cgroup"), FILE_MAX);
         // Roots in mountinfo are relative to the reader's cgroup namespace, just as the paths in
         // another process's cgroup file are: so mounts are always our own.
-        let mounts = self.root.read(b"/proc/self/mountinfo", MOUNTINFO_MAX, &mut self.buffer);
-        let mounts: Option<Vec<u8>> = mounts.ok().map(<[u8]>::to_vec);
-        for controller in [Controller::Cpu, Controller::Memory] {
-            let home = limits::home(controller, own.as_deref(), mounts.as_deref());
-            self.read_controller(controller, &home);
+        let mut mounts = self.text("/proc/self/mountinfo", MOUNTINFO_MAX);
+        if mounts.is_none() && !live {
+            mounts = self.text(&format!("/proc/{process}/mountinfo"), MOUNTINFO_MAX);
         }
-        let status = format!("/proc/{process}/status");
-        if let Ok(text) = self.root.read(status.as_bytes(), FILE_MAX, &mut self.buffer) {
-            self.limits.affinity = cgroup::allowed_cpus(text);
+        let (own, mounts) = (own.as_deref(), mounts.as_deref());
+        let wanted = pid.or_else(|| live.then(own_pid).map(Pid));
+        let home = limits::home(Controller::Cpu, own, mounts);
+        let cpu = self.choose(&home, wanted);
+        self.take(Controller::Cpu, &home, cpu.as_ref());
+        let other = limits::home(Controller::Memory, own, mounts);
+        let memory = if other == home { cpu } else { self.choose(&other, wanted) };
+        self.take(Controller::Memory, &other, memory.as_ref());
+        self.limits.go.go25 = self.seen_by(GoReader::Go25, own, mounts);
+        self.limits.go.go26 = self.seen_by(GoReader::Go26, own, mounts);
+        self.machine(&process, number, live);
+    }
+
+    /// CPUs and memory of the machine: the kernel tells, a captured tree holds the files.
+    fn machine(&mut self, process: &str, pid: Option<Pid>, live: bool) {
+        if live {
+            self.limits.affinity = machine::cpus(pid.unwrap_or(Pid(0)));
+            self.limits.machine_memory = machine::machine_memory();
         }
-        if let Ok(text) = self.root.read(b"/proc/meminfo", FILE_MAX, &mut self.buffer) {
-            self.limits.machine_memory = cgroup::machine_memory(text);
+        if self.limits.affinity.is_none() {
+            let status = self.text(&format!("/proc/{process}/status"), FILE_MAX);
+            self.limits.affinity = status.as_deref().and_then(cgroup::allowed_cpus);
+        }
+        if self.limits.machine_memory.is_none() {
+            let meminfo = self.text("/proc/meminfo", FILE_MAX);
+            self.limits.machine_memory = meminfo.as_deref().and_then(cgroup::machine_memory);
         }
     }
 
-    fn read_controller(&mut self, controller: Controller, home: &Home) {
+    /// A file of /proc; of one that is longer than the limit the whole lines.
+    fn text(&mut self, path: &str, limit: usize) -> Option<Vec<u8>> {
+        let mut text = self.root.read(path.as_bytes(), limit, &mut self.buffer).ok()?.to_vec();
+        if text.len() >= limit {
+            let end = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
+            text.truncate(end);
+            self.limits
+                .cut
+                .push(format!("{path} is longer than {limit} bytes: its end is not read"));
+        }
+        Some(text)
+    }
+
+    /// The candidate that exists; failing that, the one that holds the process.
+    fn choose(&mut self, home: &Home, pid: Option<Pid>) -> Option<(Way, Candidate)> {
         let root = self.root;
-        let exists = |candidate: &&Candidate| {
-            root.is_dir(&[candidate.point.as_slice(), &candidate.rest].concat())
-        };
-        let chosen = home.candidates.iter().find(exists);
-        self.limits.locate(controller, home, chosen);
-        let Some(chosen) = chosen else { return };
+        let exists = |one: &&Candidate| one.mounted || root.is_dir(&one.directory());
+        if let Some(found) = home.candidates.iter().find(exists) {
+            return Some((Way::Mount, found.clone()));
+        }
+        let pid = pid?;
+        let mut searched = search::Search::new(root, pid);
+        let found = home.distant.iter().find_map(|distant| searched.below(distant));
+        if searched.gave_up() {
+            self.limits.cut.push(format!(
+                "process {pid} was not found in the first {} cgroups below the mount point",
+                search::DIRECTORIES_MAX
+            ));
+        }
+        found.map(|candidate| (Way::Search, candidate))
+    }
+
+    fn take(&mut self, controller: Controller, home: &Home, found: Option<&(Way, Candidate)>) {
+        self.limits.locate(controller, home, found.map(|(way, _)| *way));
+        let Some((_, chosen)) = found else { return };
         let levels = chosen.levels();
         let version = home.version.unwrap_or_else(|| self.guess(controller, &chosen.point));
         if let Some(own) = levels.first() {
@@ -111,19 +158,17 @@ impl<'r> Reader<'r> {
                 Controller::Memory => self.places.memory = place,
             }
         }
-        for (level, directory) in levels.iter().enumerate() {
-            match (controller, version) {
-                (Controller::Cpu, Version::V2) => self.cpu_v2(level, directory),
-                (Controller::Cpu, Version::V1) => self.cpu_v1(level, directory),
-                (Controller::Memory, Version::V2) => self.memory_v2(level, directory),
-                (Controller::Memory, Version::V1) => {
-                    // A parent without use_hierarchy does not count what its children use.
-                    if level > 0 && self.number(directory, "memory.use_hierarchy") == Some(0) {
-                        break;
-                    }
-                    self.memory_v1(level, directory);
-                }
+        match (controller, version) {
+            (Controller::Cpu, Version::V2) => {
+                levels.iter().enumerate().for_each(|(level, dir)| self.cpu_v2(level, dir));
             }
+            (Controller::Cpu, Version::V1) => {
+                levels.iter().enumerate().for_each(|(level, dir)| self.cpu_v1(level, dir));
+            }
+            (Controller::Memory, Version::V2) => {
+                levels.iter().enumerate().for_each(|(level, dir)| self.memory_v2(level, dir));
+            }
+            (Controller::Memory, Version::V1) => self.memory_v1(&levels),
         }
     }
 
@@ -143,7 +188,9 @@ impl<'r> Reader<'r> {
 
     fn cpu_v2(&mut self, level: usize, directory: &[u8]) {
         if let Some(value) = self.get(directory, "cpu.max").map(cgroup::cpu_max) {
-            self.limits.add_cpu(level, &String::from_utf8_lossy(&self.path), &self.buffer, value);
+            let path = String::from_utf8_lossy(&self.path);
+            self.limits.add_cpu(level, &path, &self.buffer, value);
+            self.note_quota(level, value);
             self.watch(Kind::Text);
         }
     }
@@ -159,20 +206,19 @@ impl<'r> Reader<'r> {
             text.push(b' ');
             text.extend_from_slice(period.as_deref().unwrap_or_default());
             self.limits.add_cpu(level, &String::from_utf8_lossy(&self.path), &text, value);
+            self.note_quota(level, value);
             self.watch(Kind::Text);
         }
     }
 
-    fn memory_v2(&mut self, level: usize, directory: &[u8]) {
-        if let Some(value) = self.get(directory, "memory.max").map(cgroup::memory_limit) {
-            self.limits.add_memory(
-                level,
-                &String::from_utf8_lossy(&self.path),
-                &self.buffer,
-                value,
-            );
-            self.watch(Kind::Text);
+    fn note_quota(&mut self, level: usize, value: Value<Quota>) {
+        if level == 0 {
+            self.own_quota = value.limit();
         }
+    }
+
+    fn memory_v2(&mut self, level: usize, directory: &[u8]) {
+        self.memory(level, directory, "memory.max");
         if let Some(value) = self.get(directory, "memory.high").map(cgroup::memory_limit) {
             let path = String::from_utf8_lossy(&self.path);
             self.limits.add_memory_high(level, &path, &self.buffer, value);
@@ -180,206 +226,90 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn memory_v1(&mut self, level: usize, directory: &[u8]) {
-        if let Some(value) = self.get(directory, "memory.limit_in_bytes").map(cgroup::memory_limit)
-        {
-            self.limits.add_memory(
-                level,
-                &String::from_utf8_lossy(&self.path),
-                &self.buffer,
-                value,
-            );
-            self.watch(Kind::Text);
-        }
-        // It covers all ancestors, so the process's own directory is enough (rule 4).
-        if level > 0 {
-            return;
-        }
-        let value = self.get(directory, "memory.stat").map(cgroup::hierarchical_memory_limit);
-        if let Some(value) = value.filter(|value| *value != Value::Absent) {
-            let path = format!("{} hierarchical_memory_limit", String::from_utf8_lossy(&self.path));
-            let text = value.limit().map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
-            self.limits.add_memory(level, &path, text.as_bytes(), value);
-            self.watch(Kind::MemoryStat);
+    fn memory_v1(&mut self, levels: &[Vec<u8>]) {
+        let mut alone = false;
+        let mut whole = false;
+        for (level, directory) in levels.iter().enumerate() {
+            // A parent without use_hierarchy does not count what its children use, and a child
+            // without it has such a parent: the kernel lets neither be otherwise.
+            let flag =
+                if levels.len() > 1 { self.get(directory, "memory.use_hierarchy") } else { None };
+            let flat = flag.and_then(cgroup::plain) == Some(0);
+            if level > 0 && (flat || alone) {
+                break;
+            }
+            alone = flat;
+            self.memory(level, directory, "memory.limit_in_bytes");
+            // It covers all ancestors, so the lowest one is enough (rule 4).
+            whole = whole || self.hierarchical(level, directory);
         }
     }
 
-    /// Reads a file of a cgroup into the buffer and leaves its path in `path`.
-    fn get(&mut self, directory: &[u8], name: &str) -> Option<&[u8]> {
+    fn memory(&mut self, level: usize, directory: &[u8], name: &str) {
+        if let Some(value) = self.get(directory, name).map(cgroup::memory_limit) {
+            let path = String::from_utf8_lossy(&self.path);
+            self.limits.add_memory(level, &path, &self.buffer, value);
+            self.watch(Kind::Text);
+        }
+    }
+
+    /// The limit of the whole ancestry in a v1 memory.stat; whether there is one.
+    fn hierarchical(&mut self, level: usize, directory: &[u8]) -> bool {
+        self.at(directory, "memory.stat");
+        let stat = self.root.read(&self.path, FILE_MAX, &mut self.buffer);
+        let value = stat.map_or(Value::Absent, cgroup::hierarchical_memory_limit);
+        if value == Value::Absent {
+            return false;
+        }
+        let path = format!("{} hierarchical_memory_limit", String::from_utf8_lossy(&self.path));
+        let text = match value {
+            Value::Limit(bytes) => bytes.to_string(),
+            Value::Unlimited => "unlimited".to_owned(),
+            Value::Absent | Value::Malformed => "?".to_owned(),
+        };
+        self.limits.add_memory(level, &path, text.as_bytes(), value);
+        self.watch(Kind::MemoryStat);
+        true
+    }
+
+    /// What a release of Go reads: as a rule a file that was read already.
+    fn seen_by(
+        &mut self,
+        reader: GoReader,
+        own: Option<&[u8]>,
+        mounts: Option<&[u8]>,
+    ) -> Option<Quota> {
+        let (version, directory) = reader.directory(own, mounts)?;
+        let directory = directory.strip_suffix(b"/").unwrap_or(&directory);
+        let place = self.places.cpu.as_ref();
+        if place.is_some_and(|(known, own)| *known == version && own == directory) {
+            return self.own_quota;
+        }
+        match version {
+            Version::V2 => self.get(directory, "cpu.max").map(cgroup::cpu_max)?.limit(),
+            Version::V1 => {
+                let period = self.get(directory, "cpu.cfs_period_us")?.to_vec();
+                let quota = self.get(directory, "cpu.cfs_quota_us")?;
+                cgroup::cpu_cfs(quota, Some(&period)).limit()
+            }
+        }
+    }
+
+    /// Leaves the path of a file of a cgroup in `path`.
+    fn at(&mut self, directory: &[u8], name: &str) {
         self.path.clear();
         self.path.extend_from_slice(directory.strip_suffix(b"/").unwrap_or(directory));
         self.path.push(b'/');
         self.path.extend_from_slice(name.as_bytes());
-        self.root.read(&self.path, FILE_MAX, &mut self.buffer).ok()
     }
 
-    fn number(&mut self, directory: &[u8], name: &str) -> Option<u64> {
-        self.get(directory, name).and_then(cgroup::plain)
+    /// Reads a file of a cgroup into the buffer and leaves its path in `path`.
+    fn get(&mut self, directory: &[u8], name: &str) -> Option<&[u8]> {
+        self.at(directory, name);
+        self.root.read_short(&self.path, &mut self.buffer).ok()
     }
 
     fn watch(&mut self, kind: Kind) {
         self.files.push((kind, self.path.clone()));
     }
-}
-
-/// Sees limits change while the program runs, as an in-place resize of a pod does.
-///
-/// It keeps the limit files open and compares what they say; only after a difference is
-/// everything read again. A file that appears later is not seen.
-#[derive(Debug)]
-pub struct Watch {
-    root: Root,
-    files: Vec<Watched>,
-    buffer: Vec<u8>,
-    limits: Limits,
-}
-
-#[derive(Debug)]
-struct Watched {
-    file: File,
-    kind: Kind,
-    last: Vec<u8>,
-}
-
-impl Watch {
-    /// Reads the limits of this process and keeps their files open.
-    #[must_use]
-    pub fn new(root: &Root) -> (Self, Places) {
-        let mut reader = Reader::new(root);
-        reader.run(None);
-        let mut watch = Self {
-            root: root.clone(),
-            files: Vec::new(),
-            buffer: vec![0; 8192],
-            limits: reader.limits,
-        };
-        for (kind, path) in reader.files.into_iter().take(WATCHED_MAX) {
-            let path = Path::new(std::ffi::OsStr::from_bytes(&path)).to_path_buf();
-            if let Ok(file) = File::open(root.locate(&path)) {
-                let mut watched = Watched { file, kind, last: Vec::new() };
-                watched.moved(&mut watch.buffer);
-                watch.files.push(watched);
-            }
-        }
-        (watch, reader.places)
-    }
-
-    /// What was last read.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Looks at the files; the limits as they were, if they are others now.
-    pub fn check(&mut self) -> Option<Limits> {
-        let buffer = &mut self.buffer;
-        let moved =
-            self.files.iter_mut().filter_map(|file| file.moved(buffer).then_some(())).count();
-        if moved == 0 {
-            return None;
-        }
-        let now = read(&self.root, None).0;
-        let before = std::mem::replace(&mut self.limits, now);
-        let same = before.cpu.limit == self.limits.cpu.limit
-            && before.memory.limit == self.limits.memory.limit
-            && before.memory_high == self.limits.memory_high;
-        (!same).then_some(before)
-    }
-}
-
-impl Watched {
-    /// Reads the file again; whether it says something else. A file that cannot be read any more
-    /// says what it said.
-    fn moved(&mut self, buffer: &mut [u8]) -> bool {
-        let Ok(count) = self.file.read_at(buffer, 0) else { return false };
-        let text = buffer.get(..count).unwrap_or_default();
-        let key = match self.kind {
-            Kind::Text => text,
-            Kind::MemoryStat => match cgroup::hierarchical_memory_limit(text) {
-                Value::Limit(bytes) => &bytes.to_ne_bytes()[..],
-                Value::Absent | Value::Unlimited | Value::Malformed => b"",
-            },
-        };
-        if key == self.last {
-            return false;
-        }
-        self.last.clear();
-        self.last.extend_from_slice(key);
-        true
-    }
-}
-
-/// Counters of a process's cgroup, in one shape for both versions.
-#[derive(Debug, Default)]
-pub struct Counters {
-    cpu_stat: Option<File>,
-    usage: Option<File>,
-    peak: Option<File>,
-    events: Option<File>,
-    /// v1 counts hits of the limit in a file of its own.
-    failcnt: Option<File>,
-}
-
-/// Memory of a cgroup, bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryUse {
-    /// Now, page cache included.
-    pub usage: Option<u64>,
-    /// The most there ever was; v2 has it from Linux 5.19 on.
-    pub peak: Option<u64>,
-    /// Limit hits and kills.
-    pub events: Option<MemoryEvents>,
-}
-
-impl Counters {
-    /// Opens the counters of a cgroup; what is not there stays unknown.
-    #[must_use]
-    pub fn open(root: &Root, places: &Places) -> Self {
-        let open = |directory: &[u8], name: &str| {
-            let path = Path::new(std::ffi::OsStr::from_bytes(directory)).join(name);
-            File::open(root.locate(&path)).ok()
-        };
-        let mut counters = Self::default();
-        if let Some((_, directory)) = &places.cpu {
-            counters.cpu_stat = open(directory, "cpu.stat");
-        }
-        if let Some((version, directory)) = &places.memory {
-            let names = match version {
-                Version::V2 => ["memory.current", "memory.peak", "memory.events"],
-                Version::V1 => {
-                    ["memory.usage_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control"]
-                }
-            };
-            let [usage, peak, events] = names.map(|name| open(directory, name));
-            counters.usage = usage;
-            counters.peak = peak;
-            counters.events = events;
-            counters.failcnt = open(directory, "memory.failcnt");
-        }
-        counters
-    }
-
-    /// Throttling so far; nothing where the cgroup has no quota accounting.
-    #[must_use]
-    pub fn throttling(&self) -> Option<Throttling> {
-        text(self.cpu_stat.as_ref(), cgroup::throttling)?
-    }
-
-    /// Memory now, its peak, and its events.
-    #[must_use]
-    pub fn memory(&self) -> MemoryUse {
-        let number = |file: &Option<File>| text(file.as_ref(), cgroup::plain).flatten();
-        let mut events = text(self.events.as_ref(), cgroup::memory_events);
-        if let (Some(events), Some(hits)) = (events.as_mut(), number(&self.failcnt)) {
-            events.max = hits;
-        }
-        MemoryUse { usage: number(&self.usage), peak: number(&self.peak), events }
-    }
-}
-
-/// Reads a small file from its beginning.
-fn text<T>(file: Option<&File>, parse: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    let mut buffer = [0; 4096];
-    let count = file?.read_at(&mut buffer, 0).ok()?;
-    buffer.get(..count).map(parse)
 }

@@ -7,7 +7,10 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
+
+use crate::sys::limits::AT_ONCE;
 
 /// A directory that is taken for `/`.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +18,11 @@ pub struct Root {
     /// Nothing when the real root is meant.
     base: Option<PathBuf>,
 }
+
+/// The first read of a file of unknown length.
+const FIRST_READ: usize = 4096;
+/// Longest short file: two numbers of 64 bits fit four times.
+const SHORT: usize = 256;
 
 /// Symbolic links followed in one path; the kernel's own limit (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -102,8 +110,22 @@ impl Root {
         self.resolve(path)?.metadata()
     }
 
-    /// Reads a kernel file: at most `limit` bytes, into a buffer that is reused. Symbolic links
-    /// are the file system's own business here.
+    /// Opens a kernel file. A captured tree can hold anything in its place: a FIFO is not waited
+    /// for, and a link does not lead out.
+    ///
+    /// # Errors
+    /// As `open(2)`.
+    pub fn open_kernel_file(&self, path: &[u8]) -> io::Result<File> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let mut options = File::options();
+        options.read(true);
+        if self.is_live() {
+            return options.open(path);
+        }
+        options.custom_flags(AT_ONCE).open(self.resolve(path)?)
+    }
+
+    /// Reads a kernel file: at most `limit` bytes, into a buffer that is reused.
     ///
     /// # Errors
     /// As `open(2)` and `read(2)`.
@@ -114,11 +136,11 @@ impl Root {
         buffer: &'b mut Vec<u8>,
     ) -> io::Result<&'b [u8]> {
         buffer.clear();
-        let mut file = File::open(self.locate(Path::new(OsStr::from_bytes(path))))?;
+        let mut file = self.open_kernel_file(path)?;
         // A first read of 4 KiB holds every limit file; only mountinfo and status grow beyond.
         let mut filled = 0;
         loop {
-            let room = if filled == 0 { 4096.min(limit) } else { filled };
+            let room = if filled == 0 { FIRST_READ.min(limit) } else { filled };
             buffer.resize(filled.saturating_add(room).min(limit), 0);
             let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) else {
                 break;
@@ -134,10 +156,28 @@ impl Root {
         Ok(buffer)
     }
 
+    /// Reads a file of one short line, such as a limit, by one call.
+    ///
+    /// # Errors
+    /// As `open(2)` and `read(2)`.
+    pub fn read_short<'b>(&self, path: &[u8], buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
+        buffer.clear();
+        let mut file = self.open_kernel_file(path)?;
+        buffer.resize(SHORT, 0);
+        let count = loop {
+            match file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        buffer.truncate(count);
+        Ok(buffer)
+    }
+
     /// Whether there is a directory at this path of the tree.
     #[must_use]
     pub fn is_dir(&self, path: &[u8]) -> bool {
-        self.locate(Path::new(OsStr::from_bytes(path))).is_dir()
+        self.metadata(Path::new(OsStr::from_bytes(path))).is_ok_and(|data| data.is_dir())
     }
 }
 
@@ -163,6 +203,9 @@ mod tests {
         assert_eq!(root.resolve(Path::new("/lib/x")).unwrap(), dir.join("usr/lib/x"));
         assert_eq!(root.resolve(Path::new("/usr/up")).unwrap(), dir.join("usr/lib/x"));
         assert!(root.resolve(Path::new("/loop")).is_err());
+        symlink("/etc/hostname", dir.join("out")).unwrap();
+        assert!(root.read(b"/out", 10, &mut Vec::new()).is_err(), "the tree has no such file");
+        assert!(root.is_dir(b"/lib") && !root.is_dir(b"/out"));
         std::fs::remove_dir_all(dir).unwrap();
     }
 

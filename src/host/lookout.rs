@@ -72,7 +72,7 @@ impl Lookout {
     /// Asks for the program's counters.
     pub fn ask(&mut self) {
         if let Some(places) = self.places.take() {
-            self.sampler = Sampler::start(self.pid, Counters::open(&Root::live(), &places));
+            self.sampler = Sampler::start(self.pid, Counters::of_cpu(&Root::live(), &places));
             if self.sampler.is_none() {
                 log::warn!("no thread for the program's counters: progress is seen by output only");
             }

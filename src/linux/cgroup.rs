@@ -148,6 +148,15 @@ pub fn membership<'a>(text: &'a [u8], controller: &str) -> Option<(Version, &'a 
     unified
 }
 
+/// Whether `/proc/PID/cgroup` says anything at all.
+#[must_use]
+pub fn has_members(text: &[u8]) -> bool {
+    text.split(|b| *b == b'\n').any(|line| {
+        let path = line.splitn(3, |b| *b == b':').nth(2);
+        path.is_some_and(|path| path.first() == Some(&b'/'))
+    })
+}
+
 /// `cpu.max`: `150000 100000`, `max 100000`, or a quota alone.
 #[must_use]
 pub fn cpu_max(text: &[u8]) -> Value<Quota> {
@@ -158,11 +167,7 @@ pub fn cpu_max(text: &[u8]) -> Value<Quota> {
     if words.next().is_some() {
         return Value::Malformed;
     }
-    let period_us = match period.map(str::parse::<u64>) {
-        None => PERIOD_DEFAULT_US,
-        Some(Ok(period)) => period,
-        Some(Err(_)) => return Value::Malformed,
-    };
+    let Some(period_us) = period_us(period) else { return Value::Malformed };
     match quota {
         Some("max") => Value::Unlimited,
         Some(quota) => bandwidth(integer(quota), period_us),
@@ -174,16 +179,19 @@ pub fn cpu_max(text: &[u8]) -> Value<Quota> {
 #[must_use]
 pub fn cpu_cfs(quota: &[u8], period: Option<&[u8]>) -> Value<Quota> {
     let quota = trimmed(quota).map(integer).unwrap_or(Value::Malformed);
-    let period_us = match period.map(trimmed) {
-        None => PERIOD_DEFAULT_US,
-        Some(Some(text)) => match integer(text) {
-            Value::Limit(period) => period,
-            Value::Unlimited | Value::Absent => 0,
-            Value::Malformed => return Value::Malformed,
-        },
-        Some(None) => return Value::Malformed,
-    };
+    let period = period.map(|text| trimmed(text).unwrap_or_default());
+    let Some(period_us) = period_us(period) else { return Value::Malformed };
     bandwidth(quota, period_us)
+}
+
+/// A period, µs: the default one when none is written, 0 for one that limits nothing; nothing if
+/// it cannot be understood.
+fn period_us(text: Option<&str>) -> Option<u64> {
+    match text.map_or(Value::Limit(PERIOD_DEFAULT_US), integer) {
+        Value::Limit(period) => Some(period),
+        Value::Unlimited | Value::Absent => Some(0),
+        Value::Malformed => None,
+    }
 }
 
 /// `memory.max`, `memory.high` or `memory.limit_in_bytes`.
@@ -191,6 +199,10 @@ pub fn cpu_cfs(quota: &[u8], period: Option<&[u8]>) -> Value<Quota> {
 pub fn memory_limit(text: &[u8]) -> Value<u64> {
     match trimmed(text) {
         Some("max") => Value::Unlimited,
+        // More digits than 64 bits hold are a number of bytes all the same.
+        Some(text) if text.len() > 19 && text.bytes().all(|b| b.is_ascii_digit()) => {
+            Value::Unlimited
+        }
         Some(text) => match integer(text) {
             Value::Limit(bytes) if bytes >= UNLIMITED_BYTES => Value::Unlimited,
             value @ (Value::Limit(_) | Value::Unlimited | Value::Absent | Value::Malformed) => {
@@ -339,7 +351,7 @@ fn bandwidth(quota: Value<u64>, period_us: u64) -> Value<Quota> {
     }
 }
 
-/// A decimal number; 0 and negative ones mean no limit.
+/// A decimal number; 0 and negative ones mean no limit, one beyond 64 bits makes no sense.
 fn integer(text: &str) -> Value<u64> {
     if let Some(digits) = text.strip_prefix('-') {
         let number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
@@ -351,8 +363,7 @@ fn integer(text: &str) -> Value<u64> {
     match text.parse::<u64>() {
         Ok(0) => Value::Unlimited,
         Ok(number) => Value::Limit(number),
-        // All digits, but beyond 64 bits.
-        Err(_) => Value::Unlimited,
+        Err(_) => Value::Malformed,
     }
 }
 
@@ -389,7 +400,11 @@ mod tests {
             ("1 2 3", Value::Malformed),
             ("1 x", Value::Malformed),
             ("-", Value::Malformed),
-            ("99999999999999999999999 100000", Value::Unlimited),
+            ("99999999999999999999999 100000", Value::Malformed),
+            ("150000 99999999999999999999999", Value::Malformed),
+            ("150000 +100000", Value::Malformed),
+            ("150000 -1", Value::Unlimited),
+            ("150000\t100000\r\n", limit(3, 2)),
         ] {
             assert_eq!(cpu_max(text.as_bytes()), expected, "{text:?}");
         }
@@ -409,11 +424,23 @@ mod tests {
 
     #[test]
     fn unlimited_memory_is_recognised_with_every_page_size() {
-        for text in ["max", "9223372036854771712", "9223372036854710272", "-1", "0"] {
+        for text in [
+            "max",
+            "9223372036854771712",
+            "9223372036854710272",
+            "4611686018427387904",
+            "18446744073709551615",
+            "99999999999999999999999",
+            "-1",
+            "0",
+        ] {
             assert_eq!(memory_limit(text.as_bytes()), Value::Unlimited, "{text}");
         }
         assert_eq!(memory_limit(b"1048576\n"), Value::Limit(1 << 20));
-        assert_eq!(memory_limit(b"1M\n"), Value::Malformed);
+        assert_eq!(memory_limit(b"4611686018427387903"), Value::Limit((1 << 62) - 1));
+        for text in ["1M\n", "", "1 2", "0x10", "+1"] {
+            assert_eq!(memory_limit(text.as_bytes()), Value::Malformed, "{text}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl<'a> Mount<'a> {
     /// One line, or nothing if it is not one.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut fields = line.split(|b| *b == b' ');
         let id = number(fields.next()?)?;
         let parent = number(fields.next()?)?;
@@ -68,11 +69,72 @@ impl<'a> Mount<'a> {
 
 /// Every line that can be understood, in order.
 pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
-    text.split(|b| *b == b'\n').filter_map(Mount::parse)
+    lines(text).filter_map(Mount::parse)
+}
+
+/// The control group hierarchies among them, of either version. Other lines are not looked at, so
+/// that a machine with thousands of mounts costs one search.
+pub fn cgroup_mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    let hits = memchr::memmem::find_iter(text, b" - cgroup");
+    let mut done = 0;
+    hits.filter_map(move |hit| {
+        // A line may hold the words twice.
+        let rest = text.get(done..hit)?;
+        let start = memchr::memrchr(b'\n', rest).map_or(done, |at| done + at + 1);
+        let end = memchr::memchr(b'\n', text.get(hit..)?).map_or(text.len(), |at| hit + at);
+        done = end;
+        Mount::parse(text.get(start..end)?).filter(|mount| mount.fstype.starts_with(b"cgroup"))
+    })
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', text).chain(std::iter::once(text.len()));
+    ends.filter_map(move |end| text.get(std::mem::replace(&mut start, end + 1)..end))
 }
 
 /// How many mounts up a mount's ancestors are followed; Linux nests a handful.
-const ANCESTORS_MAX: usize = 64;
+const ANCESTORS_MAX: usize = 16;
+
+/// The fields of a line that tell what hides what. The mount point is as it is written: equal
+/// places are written alike, and an escape never stands for a slash.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    id: u32,
+    parent: u32,
+    point: &'a [u8],
+}
+
+impl<'a> Place<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut rest = line;
+        let mut field = || {
+            let end = memchr::memchr(b' ', rest)?;
+            let field = rest.get(..end)?;
+            rest = rest.get(end + 1..)?;
+            Some(field)
+        };
+        let (id, parent) = (number(field()?)?, number(field()?)?);
+        field()?;
+        field()?;
+        Some(Self { id, parent, point: field()? })
+    }
+
+    /// Whether this mount hides `link`, which something below `link` is reached through. On the
+    /// mount itself (`last`) only its very mount point hides it, on an ancestor every point that
+    /// the path to the next link runs through. `later` is whether this line comes after it.
+    fn hides(self, link: Self, last: bool, later: bool) -> bool {
+        // The root of an initramfs is its own parent.
+        if self.id == link.id || self.id == self.parent {
+            return false;
+        }
+        let on_it = last && self.parent == link.id && self.point == link.point;
+        let beside = self.parent == link.parent
+            && is_below(link.point, self.point)
+            && (self.point != link.point || later);
+        on_it || beside
+    }
+}
 
 /// Whether something is mounted over this mount, so that its mount point shows other files.
 ///
@@ -81,29 +143,21 @@ const ANCESTORS_MAX: usize = 64;
 /// through a covering mount, so whatever lies below one is older and hidden.
 #[must_use]
 pub fn is_covered(text: &[u8], mount: &Mount<'_>) -> bool {
-    let mut link = mount.clone();
-    // On the mount itself only its very mount point hides it; on an ancestor every point that
-    // the path to the next link runs through.
-    if mounts(text)
-        .any(|other| other.parent == link.id && other.id != link.id && other.point == link.point)
-    {
-        return true;
-    }
-    for _ in 0..ANCESTORS_MAX {
-        let hidden = mounts(text).any(|other| {
-            other.parent == link.parent
-                && other.id != link.id
-                // The root of an initramfs is its own parent.
-                && other.id != other.parent
-                && other.point != link.point
-                && is_below(&link.point, &other.point)
-        });
-        if hidden {
-            return true;
+    let mut wanted = mount.id;
+    for step in 0..ANCESTORS_MAX {
+        let places = || lines(text).filter_map(Place::parse);
+        let Some(link) = places().find(|place| place.id == wanted) else { return false };
+        let mut later = false;
+        for place in places() {
+            later |= place.id == link.id;
+            if place.hides(link, step == 0, later) {
+                return true;
+            }
         }
-        let above = mounts(text).find(|other| other.id == link.parent && other.id != link.id);
-        let Some(above) = above else { return false };
-        link = above;
+        if link.parent == link.id {
+            return false;
+        }
+        wanted = link.parent;
     }
     false
 }
@@ -202,6 +256,36 @@ mod tests {
         assert_eq!(strip(b"/pod", b"/"), Some(&b"/pod"[..]));
         assert_eq!(strip(b"/", b"/"), Some(&b""[..]));
         assert_eq!(strip(b"/", b"/../.."), None);
+    }
+
+    #[test]
+    fn only_cgroup_lines_are_found_whatever_else_stands_in_a_line() {
+        let text = b"1 0 0:1 / / rw - ext4 r rw\n\
+            2 1 0:2 / /a\\040-\\040cgroup rw - ext4 r rw\n\
+            3 1 0:3 / /b rw - cgroupish x rw\n\
+            4 1 0:4 / /c rw shared:1 - cgroup - rw,cpu\r\n\
+            5 1 0:5 / /d rw - cgroup2 cgroup rw";
+        let ids: Vec<_> = cgroup_mounts(text).map(|mount| mount.id).collect();
+        assert_eq!(ids, [3, 4, 5]);
+        let cpu: Vec<_> = cgroup_mounts(text).filter(|mount| mount.is_v1_of("cpu")).collect();
+        assert_eq!(cpu.len(), 1, "a source called - and a carriage return do no harm");
+        assert_eq!(cgroup_mounts(b" - cgroup - cgroup").count(), 0);
+    }
+
+    #[test]
+    fn of_two_mounts_beside_each_other_at_one_place_the_later_one_shows() {
+        let text = b"1 0 0:1 / / rw - ext4 r rw\n\
+            7 1 0:7 / /c rw - cgroup2 c rw\n\
+            8 1 0:7 /x /c rw - cgroup2 c rw\n\
+            9 1 0:9 / /cc rw - cgroup2 c rw\n";
+        let covered: Vec<_> = mounts(text).map(|mount| is_covered(text, &mount)).collect();
+        assert_eq!(covered, [false, true, false, false]);
+    }
+
+    #[test]
+    fn a_circle_of_parents_ends() {
+        let text = b"1 2 0:1 / /a rw - cgroup2 c rw\n2 1 0:1 / /b rw - cgroup2 c rw\n";
+        assert!(!mounts(text).any(|mount| is_covered(text, &mount)));
     }
 
     #[test]

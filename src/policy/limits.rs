@@ -5,6 +5,9 @@
 use crate::linux::cgroup::{self, Quota, Value, Version};
 use crate::linux::mountinfo::{self, Mount};
 
+mod go_view;
+pub use go_view::{GoReader, GoView};
+
 /// The two controllers that limit what goinit sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
@@ -32,9 +35,20 @@ pub struct Candidate {
     pub point: Vec<u8>,
     /// The process's cgroup below that; empty, or beginning with `/`.
     pub rest: Vec<u8>,
-    /// Whether the mount shows the hierarchy from the top of our namespace. If not, it is a bind
-    /// mount of a part, which Go 1.25 gets wrong (golang/go#76390).
-    pub whole: bool,
+    /// It is a mount point that mountinfo names, so it exists, whether it holds files or not.
+    pub mounted: bool,
+}
+
+/// A mount that shows the hierarchy from above the top of our cgroup namespace: our cgroup is
+/// below it, but nothing says under which names (rule 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distant {
+    /// Where the hierarchy is mounted.
+    pub point: Vec<u8>,
+    /// How many levels of unknown names lie in between; never 0.
+    pub down: usize,
+    /// What is known of the path behind those; empty, or beginning with `/`.
+    pub rest: Vec<u8>,
 }
 
 /// Where the files of a controller are to be looked for.
@@ -47,49 +61,84 @@ pub struct Home {
     /// Possible directories, best first. The first that exists is right; if none does, the
     /// process's cgroup is undetermined (rule 5).
     pub candidates: Vec<Candidate>,
+    /// Where else it can be found by looking for the process's number.
+    pub distant: Vec<Distant>,
 }
 
+/// Mounts of one controller that are looked at; a container has one or two.
+const CANDIDATES_MAX: usize = 16;
+
 /// Finds where a controller's files are (rules 1, 2 and 6). `cgroup` and `mountinfo` are the two
-/// files of `/proc/PID`, or nothing if there is no such file.
+/// files of `/proc/PID`, or nothing if there is no such file. A `cgroup` without any line of the
+/// right shape says as little as none.
 #[must_use]
 pub fn home(controller: Controller, cgroup: Option<&[u8]>, mountinfo: Option<&[u8]>) -> Home {
+    let cgroup = cgroup.filter(|text| cgroup::has_members(text));
     let member = cgroup.map(|text| cgroup::membership(text, controller.name()));
     match (member, mountinfo) {
         (Some(None), _) => Home::default(),
-        (Some(Some((version, path))), Some(mounts)) => Home {
-            version: Some(version),
-            assumed: false,
-            candidates: below(controller, version, path, mounts),
-        },
+        (Some(Some((version, path))), Some(mounts)) => below(controller, version, path, mounts),
         (None, Some(mounts)) => mount_points(controller, mounts),
-        (Some(Some((version, _))), None) => {
-            let candidates = vec![candidate(default_point(controller, version), b"")];
-            Home { version: Some(version), assumed: true, candidates }
-        }
+        (Some(Some((version, path))), None) => Home {
+            version: Some(version),
+            assumed: true,
+            candidates: usual(controller, version, path),
+            distant: Vec::new(),
+        },
         (None, None) => {
             // /sys/fs/cgroup is the unified hierarchy, or holds one directory per controller.
-            let v1 = candidate(default_point(controller, Version::V1), b"");
-            let v2 = candidate(default_point(controller, Version::V2), b"");
-            Home { version: None, assumed: true, candidates: vec![v1, v2] }
+            let mut candidates = usual(controller, Version::V1, b"");
+            candidates.extend(usual(controller, Version::V2, b""));
+            Home { version: None, assumed: true, candidates, distant: Vec::new() }
         }
     }
 }
 
 /// Mounts that hold the process's own directory, the shortest root first: it shows most
 /// ancestors.
-fn below(controller: Controller, version: Version, path: &[u8], text: &[u8]) -> Vec<Candidate> {
+fn below(controller: Controller, version: Version, path: &[u8], text: &[u8]) -> Home {
     let mut found: Vec<(usize, Candidate)> = Vec::new();
-    for mount in mountinfo::mounts(text).filter(|mount| serves(mount, controller, version)) {
-        let Some(rest) = mountinfo::strip(path, &mount.root) else { continue };
-        if has_parent_step(rest) || mountinfo::is_covered(text, &mount) {
+    let mut distant = Vec::new();
+    let ours = |mount: &Mount<'_>| serves(mount, controller, version);
+    let held = |mount: &Mount<'_>| within(path, &mount.root).is_some();
+    let far = |mount: &Mount<'_>| above(path, &mount.root).is_some();
+    let mounts = mountinfo::cgroup_mounts(text).filter(|m| ours(m) && (held(m) || far(m)));
+    for mount in mounts.take(CANDIDATES_MAX) {
+        if mountinfo::is_covered(text, &mount) {
             continue;
         }
-        let whole = &*mount.root == b"/";
-        let candidate = Candidate { point: mount.point.to_vec(), rest: rest.to_vec(), whole };
-        found.push((mount.root.len(), candidate));
+        let point = mount.point.to_vec();
+        if let Some(rest) = within(path, &mount.root) {
+            let candidate = Candidate { point, rest: rest.to_vec(), mounted: rest.is_empty() };
+            found.push((mount.root.len(), candidate));
+        } else if let Some((down, rest)) = above(path, &mount.root) {
+            distant.push(Distant { point, down, rest: rest.to_vec() });
+        }
     }
     found.sort_by_key(|(root, _)| *root);
-    found.into_iter().map(|(_, candidate)| candidate).collect()
+    let candidates = found.into_iter().map(|(_, candidate)| candidate).collect();
+    Home { version: Some(version), assumed: false, candidates, distant }
+}
+
+/// The process's path below the root of a mount, if the mount shows it.
+fn within<'p>(path: &'p [u8], root: &[u8]) -> Option<&'p [u8]> {
+    mountinfo::strip(path, root).filter(|rest| !has_parent_step(rest))
+}
+
+/// How many unknown levels down from a root like `/../..` the process's path begins, and its
+/// known rest. A path may itself begin with parent steps: those are fewer unknown levels.
+fn above<'p>(path: &'p [u8], root: &[u8]) -> Option<(usize, &'p [u8])> {
+    let steps = root.strip_prefix(b"/")?;
+    let up =
+        steps.split(|b| *b == b'/').all(|step| step == b"..").then_some(steps.len().div_ceil(3));
+    let mut down = up?;
+    let mut rest = path;
+    while let Some(after) = mountinfo::strip(rest, b"/..") {
+        down = down.checked_sub(1)?;
+        rest = after;
+    }
+    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
+    (down > 0 && !has_parent_step(rest)).then_some((down, rest))
 }
 
 fn serves(mount: &Mount<'_>, controller: Controller, version: Version) -> bool {
@@ -102,45 +151,59 @@ fn serves(mount: &Mount<'_>, controller: Controller, version: Version) -> bool {
 /// Without `/proc/PID/cgroup`: the mount points themselves, v1 before v2.
 fn mount_points(controller: Controller, text: &[u8]) -> Home {
     for version in [Version::V1, Version::V2] {
-        let candidates: Vec<_> = mountinfo::mounts(text)
-            .filter(|mount| serves(mount, controller, version))
-            .filter(|mount| !has_parent_step(&mount.root) && !mountinfo::is_covered(text, mount))
-            .map(|mount| candidate(&mount.point, b""))
+        let candidates: Vec<_> = mountinfo::cgroup_mounts(text)
+            .filter(|mount| serves(mount, controller, version) && !has_parent_step(&mount.root))
+            .take(CANDIDATES_MAX)
+            .filter(|mount| !mountinfo::is_covered(text, mount))
+            .map(|mount| Candidate { point: mount.point.to_vec(), rest: Vec::new(), mounted: true })
             .collect();
         if !candidates.is_empty() {
-            return Home { version: Some(version), assumed: true, candidates };
+            let version = Some(version);
+            return Home { version, assumed: true, candidates, distant: Vec::new() };
         }
     }
     Home::default()
 }
 
-fn candidate(point: &[u8], rest: &[u8]) -> Candidate {
-    Candidate { point: point.to_vec(), rest: rest.to_vec(), whole: true }
-}
-
-fn default_point(controller: Controller, version: Version) -> &'static [u8] {
-    match (version, controller) {
-        (Version::V2, _) => b"/sys/fs/cgroup",
-        (Version::V1, Controller::Cpu) => b"/sys/fs/cgroup/cpu",
-        (Version::V1, Controller::Memory) => b"/sys/fs/cgroup/memory",
-    }
+/// Without mountinfo: the usual places, the process's own path below them first.
+fn usual(controller: Controller, version: Version, path: &[u8]) -> Vec<Candidate> {
+    let points: &[&[u8]] = match (version, controller) {
+        (Version::V2, _) => &[b"/sys/fs/cgroup"],
+        (Version::V1, Controller::Cpu) => {
+            &[b"/sys/fs/cgroup/cpu", b"/sys/fs/cgroup/cpu,cpuacct", b"/sys/fs/cgroup/cpuacct,cpu"]
+        }
+        (Version::V1, Controller::Memory) => &[b"/sys/fs/cgroup/memory"],
+    };
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let known = !path.is_empty() && !has_parent_step(path);
+    let own = points.iter().filter(|_| known).map(|point| (*point, path));
+    own.chain(points.iter().map(|point| (*point, &b""[..])))
+        .map(|(point, rest)| Candidate {
+            point: point.to_vec(),
+            rest: rest.to_vec(),
+            mounted: false,
+        })
+        .collect()
 }
 
 fn has_parent_step(path: &[u8]) -> bool {
     path.split(|b| *b == b'/').any(|step| step == b"..")
 }
 
-/// How many levels of cgroups are read; deeper ones would be counted as undetermined ancestors.
-pub const LEVELS_MAX: usize = 32;
-
 impl Candidate {
+    /// The process's own directory.
+    #[must_use]
+    pub fn directory(&self) -> Vec<u8> {
+        [self.point.as_slice(), &self.rest].concat()
+    }
+
     /// The process's directory and every one above it, up to and including the mount point
-    /// (rule 3), at most `LEVELS_MAX`; the mount point is always among them.
+    /// (rule 3). The length of a path, at most 4,096 bytes for the kernel, bounds them.
     #[must_use]
     pub fn levels(&self) -> Vec<Vec<u8>> {
         let mut levels = Vec::new();
         let mut rest = self.rest.as_slice();
-        while !rest.is_empty() && levels.len() + 1 < LEVELS_MAX {
+        while !rest.is_empty() {
             levels.push([self.point.as_slice(), rest].concat());
             let cut = rest.iter().rposition(|b| *b == b'/').unwrap_or(0);
             rest = rest.get(..cut).unwrap_or_default();
@@ -198,14 +261,24 @@ pub struct Finding<T> {
     pub undetermined: bool,
     /// Found only by assuming that the usual place is ours.
     pub assumed: bool,
-    /// Whether the hierarchy is mounted as a whole, not as a bind mount of a part.
-    pub whole_mount: bool,
+    /// Found by looking for the process's number in cgroup.procs (rule 5): certain, but nobody
+    /// else finds it, the Go runtime included.
+    pub searched: bool,
 }
 
 impl<T> Default for Finding<T> {
     fn default() -> Self {
-        Self { version: None, limit: None, undetermined: false, assumed: false, whole_mount: true }
+        Self { version: None, limit: None, undetermined: false, assumed: false, searched: false }
     }
+}
+
+/// How the cgroup of a process was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Below a mount that shows it, or not at all.
+    Mount,
+    /// By the process's number.
+    Search,
 }
 
 /// Everything that limits a process.
@@ -213,9 +286,8 @@ impl<T> Default for Finding<T> {
 pub struct Limits {
     /// CPU quota.
     pub cpu: Finding<Quota>,
-    /// What the process's own cgroup says about CPU, whatever its ancestors say: all that Go's
-    /// runtime looks at.
-    pub cpu_own: Option<Quota>,
+    /// What Go's runtime itself would read.
+    pub go: GoView,
     /// Hard memory limit, bytes.
     pub memory: Finding<u64>,
     /// Smallest memory.high, bytes (v2).
@@ -226,6 +298,8 @@ pub struct Limits {
     pub machine_memory: Option<u64>,
     /// Every limit file that was read.
     pub sources: Vec<Source>,
+    /// What was not looked at because it was too much, one sentence each.
+    pub cut: Vec<String>,
 }
 
 impl Limits {
@@ -239,6 +313,15 @@ impl Limits {
     #[must_use]
     pub fn assumed(&self) -> bool {
         self.cpu.assumed || self.memory.assumed
+    }
+
+    /// Whether a limit is another than in `other`.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> bool {
+        self.cpu.limit != other.cpu.limit
+            || self.memory.limit != other.memory.limit
+            || self.memory_high != other.memory_high
+            || self.affinity != other.affinity
     }
 
     /// Files that could not be understood.
@@ -259,17 +342,17 @@ impl Limits {
     }
 
     /// Notes where a controller was found.
-    pub fn locate(&mut self, controller: Controller, home: &Home, chosen: Option<&Candidate>) {
-        let undetermined = home.version.is_some() && chosen.is_none();
-        let whole_mount = chosen.is_none_or(|candidate| candidate.whole);
-        let assumed = home.assumed && chosen.is_some();
+    pub fn locate(&mut self, controller: Controller, home: &Home, found: Option<Way>) {
+        let undetermined = home.version.is_some() && found.is_none();
+        let assumed = home.assumed && found.is_some();
+        let searched = found == Some(Way::Search);
         let version = home.version;
         match controller {
             Controller::Cpu => {
-                self.cpu = Finding { version, limit: None, undetermined, assumed, whole_mount };
+                self.cpu = Finding { version, limit: None, undetermined, assumed, searched };
             }
             Controller::Memory => {
-                self.memory = Finding { version, limit: None, undetermined, assumed, whole_mount };
+                self.memory = Finding { version, limit: None, undetermined, assumed, searched };
             }
         }
     }
@@ -278,9 +361,6 @@ impl Limits {
     pub fn add_cpu(&mut self, level: usize, file: &str, text: &[u8], value: Value<Quota>) {
         self.note(Subject::Cpu, level, file, text, value == Value::Malformed);
         let Some(quota) = value.limit() else { return };
-        if level == 0 {
-            self.cpu_own = Some(quota);
-        }
         lower(&mut self.cpu.limit, quota, file, level);
     }
 
@@ -317,3 +397,6 @@ fn lower<T: PartialOrd>(limit: &mut Option<Bound<T>>, value: T, file: &str, leve
         *limit = Some(Bound { value, file: file.to_owned(), level });
     }
 }
+
+#[cfg(test)]
+mod tests;

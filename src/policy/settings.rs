@@ -265,12 +265,13 @@ fn decide_procs(
             "GOMAXPROCS={value:?} in the environment is not a positive integer: Go ignores it"
         ));
     }
-    let follows = awareness == Awareness::Full && debug.container_aware(true);
+    let aware = awareness == Awareness::Full && debug.user_says("containermaxprocs") != Some(false);
+    let follows = aware && debug.user_says("updatemaxprocs") != Some(false);
     let (plan, reason) = match options.gomaxprocs {
         MaxProcs::Off => (own, "switched off by --gomaxprocs=off".to_owned()),
         MaxProcs::Fixed(number) => (Plan::Set(u64::from(number)), format!("--gomaxprocs={number}")),
         rule @ (MaxProcs::Auto | MaxProcs::Quota | MaxProcs::Go | MaxProcs::Floor) => {
-            by_quota(limits, runtime, follows, debug, rule)
+            by_quota(limits, runtime, debug, rule)
         }
     };
     settings.gomaxprocs_reason = reason;
@@ -285,7 +286,7 @@ fn decide_procs(
         }
         Plan::SwitchOn(expected) => {
             settings.expected_procs = Some(expected);
-            settings.follows_cpu = true;
+            settings.follows_cpu = debug.user_says("updatemaxprocs") != Some(false);
             debug.add("containermaxprocs", "1");
             debug.add("updatemaxprocs", "1");
         }
@@ -307,7 +308,6 @@ enum Plan {
 fn by_quota(
     limits: &Limits,
     runtime: Runtime<'_>,
-    follows: bool,
     debug: &Debug,
     rule: MaxProcs,
 ) -> (Plan, String) {
@@ -340,10 +340,14 @@ fn by_quota(
         Awareness::None => {
             (Plan::Set(ceil), format!("{from}, rounded up: {release} does not look at it itself"))
         }
-        Awareness::Full | Awareness::SwitchedOff if debug.user_said_off() => (
-            leave,
-            format!("GODEBUG in the environment switches off {release}'s own use of the {from}"),
-        ),
+        Awareness::Full | Awareness::SwitchedOff
+            if debug.user_says("containermaxprocs") == Some(false) =>
+        {
+            let reason = format!(
+                "GODEBUG in the environment switches off {release}'s own use of the {from}"
+            );
+            (leave, reason)
+        }
         Awareness::Full | Awareness::SwitchedOff if !sees_limit(limits, runtime) => (
             Plan::Set(ceil),
             format!(
@@ -351,10 +355,14 @@ fn by_quota(
                  follow later changes"
             ),
         ),
-        Awareness::Full if follows => {
-            (Plan::Leave(Some(go)), format!("{release} applies the {from} itself, and follows it"))
+        Awareness::Full => {
+            let follows = match debug.user_says("updatemaxprocs") {
+                Some(false) => "; GODEBUG in the environment keeps it from following changes",
+                Some(true) | None => ", and follows it",
+            };
+            (Plan::Leave(Some(go)), format!("{release} applies the {from} itself{follows}"))
         }
-        Awareness::Full | Awareness::SwitchedOff => (
+        Awareness::SwitchedOff => (
             Plan::SwitchOn(go),
             format!(
                 "{release} could apply the {from} itself, but the go line in go.mod is older than \
@@ -364,17 +372,11 @@ fn by_quota(
     }
 }
 
-/// Whether the runtime's own reader (internal/runtime/cgroup) finds the limit that binds: it
-/// reads the process's own cgroup and no ancestor, and Go 1.25 misses it behind a bind mount.
+/// Whether the runtime's own reader finds the limit that binds.
 fn sees_limit(limits: &Limits, runtime: Runtime<'_>) -> bool {
-    let same =
-        limits.cpu_own.is_some() && limits.cpu_own == limits.cpu.limit.as_ref().map(|l| l.value);
-    let release = match runtime {
-        Runtime::Go(info) => info.release(),
-        Runtime::Unknown => None,
-    };
-    let finds = limits.cpu.whole_mount || release.is_some_and(|release| release >= (1, 26));
-    same && finds && !limits.cpu.assumed
+    let Runtime::Go(info) = runtime else { return false };
+    let seen = info.release().and_then(|release| limits.go.of(release));
+    seen.is_some() && seen == limits.cpu.limit.as_ref().map(|limit| limit.value)
 }
 
 fn decide_memory(settings: &mut Settings, limits: &Limits, user: Option<&str>, options: &Options) {
@@ -492,13 +494,9 @@ impl Debug {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether the runtime's own use of the CPU limit is on, by the user's word or by default.
-    fn container_aware(&self, default: bool) -> bool {
-        self.user_value("containermaxprocs").map_or(default, |value| value != "0")
-    }
-
-    fn user_said_off(&self) -> bool {
-        !self.container_aware(true)
+    /// Whether the user switched something on or off; nothing if the key is not there.
+    fn user_says(&self, key: &str) -> Option<bool> {
+        self.user_value(key).map(|value| value != "0")
     }
 
     /// Adds a key unless the user set it; one that holds a blank or a comma is left out.

@@ -1,7 +1,11 @@
 //! What a process gives up before it looks at foreign data: memory, descriptors, time,
-//! privileges. And the descriptors that it was started with.
+//! privileges. The descriptors that it was started with. And what the machine gives it: CPUs and
+//! memory.
 
-#![expect(unsafe_code, reason = "adopting an inherited descriptor; kill with signal 0")]
+#![expect(
+    unsafe_code,
+    reason = "adopting an inherited descriptor; kill with signal 0; masks of any length"
+)]
 
 use crate::units::Pid;
 use nix::sys::resource::{Resource, setrlimit};
@@ -81,4 +85,46 @@ pub fn exists(pid: Pid) -> bool {
     pid.0 > 0
         && (unsafe { libc::kill(pid.0, 0) } == 0
             || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM))
+}
+
+/// A flag of open(2): return at once, also for a FIFO without a writer.
+pub const AT_ONCE: i32 = libc::O_NONBLOCK;
+
+/// Longest mask of CPUs that is asked for: 8,192 CPUs, as the Go runtime does (getCPUCount).
+const MASK_BYTES: usize = 1024;
+
+/// How many CPUs a process may run on, see sched_getaffinity(2); our own for process 0. Unlike
+/// `Cpus_allowed_list` it does not count CPUs that could be plugged in.
+#[must_use]
+pub fn cpus(pid: Pid) -> Option<u32> {
+    let mut mask = [0u8; MASK_BYTES];
+    // SAFETY: the kernel writes at most MASK_BYTES into the mask.
+    let count =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, pid.0, MASK_BYTES, mask.as_mut_ptr()) };
+    let mask = mask.get(..usize::try_from(count).ok()?)?;
+    Some(mask.iter().map(|byte| byte.count_ones()).sum()).filter(|cpus| *cpus > 0)
+}
+
+/// The machine's memory, bytes, as `MemTotal` of /proc/meminfo; but lxcfs puts the container's
+/// limit there, and then every limit would seem to be as large as the machine.
+#[must_use]
+pub fn machine_memory() -> Option<u64> {
+    let info = nix::sys::sysinfo::sysinfo().ok()?;
+    Some(info.ram_total()).filter(|bytes| *bytes > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_what_proc_tells() {
+        let status = std::fs::read("/proc/self/status").unwrap();
+        let allowed = crate::linux::cgroup::allowed_cpus(&status).unwrap();
+        let cpus = cpus(Pid(0)).unwrap();
+        assert!(cpus > 0 && cpus <= allowed, "{cpus} of {allowed}");
+        let meminfo = std::fs::read("/proc/meminfo").unwrap();
+        let total = crate::linux::cgroup::machine_memory(&meminfo).unwrap();
+        assert_eq!(machine_memory(), Some(total));
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::linux::cgroup::{Quota, Value, Version};
-use crate::policy::limits::Finding;
+use crate::policy::limits::{Finding, GoView};
 
 /// Limits with a quota in thousandths of a CPU in the own cgroup, and a memory limit in MiB.
 fn limits(millicores: u64, mib: u64, cpus: u32) -> Limits {
@@ -10,6 +10,7 @@ fn limits(millicores: u64, mib: u64, cpus: u32) -> Limits {
     let quota = Quota { quota_us: millicores * 100, period_us: 100_000 };
     if millicores > 0 {
         limits.add_cpu(0, "/cpu.max", b"", Value::Limit(quota));
+        limits.go = GoView { go25: Some(quota), go26: Some(quota) };
     }
     if mib > 0 {
         limits.add_memory(0, "/memory.max", b"", Value::Limit(mib << 20));
@@ -91,7 +92,7 @@ fn a_limit_the_runtime_would_miss_is_set() {
     check(&ancestor, Some(&go("go1.27.3", "")), &[], "GOMAXPROCS=2");
     check(&ancestor, Some(&go("go1.27.3", OLD_LINE)), &[], "GOMAXPROCS=2");
     let mut bind = limits(1500, 0, 8);
-    bind.cpu.whole_mount = false;
+    bind.go.go25 = None;
     check(&bind, Some(&go("go1.25.5", "")), &[], "GOMAXPROCS=2");
     check(&bind, Some(&go("go1.26.0", "")), &[], "");
 }
@@ -113,6 +114,11 @@ fn what_the_user_set_wins() {
     check(&limits(1500, 256, 8), Some(&old), &[("GOMEMLIMIT", "off")], "GOMAXPROCS=2");
     let aware = go("go1.27.3", "");
     check(&limits(1500, 0, 8), Some(&aware), &[("GODEBUG", "containermaxprocs=0")], "");
+    let settings =
+        |debug| run(&limits(1500, 0, 8), Some(&aware), &[("GODEBUG", debug)], &Options::default());
+    assert!(settings("updatemaxprocs=1").follows_cpu);
+    assert!(!settings("updatemaxprocs=0").follows_cpu);
+    assert!(!settings("containermaxprocs=0").follows_cpu);
 }
 
 #[test]
