@@ -50,16 +50,9 @@ struct Options {
 
 /// Runs the subcommand.
 pub(crate) fn main(arguments: Vec<OsString>) -> Code {
-    let options = match parse(arguments) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            out::print(HELP);
-            return Code::SUCCESS;
-        }
-        Err(sentence) => {
-            out::error(&sentence);
-            return Code::FAILED;
-        }
+    let options = match out::asked(parse(arguments), HELP) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     let access = Access { pid: options.pid, memory: None, running: options.running };
     let dump = match goroutines::read(access, clock::mono().after(options.timeout)) {

@@ -65,16 +65,12 @@ struct Request {
 
 /// The subcommand.
 pub(crate) fn main(args: Vec<OsString>) -> Code {
-    let request = match parse(args) {
-        Ok(Some(request)) => request,
-        Ok(None) => {
-            out::print(HELP);
-            return Code::SUCCESS;
-        }
-        Err(error) => {
-            out::error(&format!("inspect: {error}; see goinit inspect --help"));
-            return Code::FAILED;
-        }
+    let request = match out::asked(
+        parse(args).map_err(|error| format!("inspect: {error}; see goinit inspect --help")),
+        HELP,
+    ) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     let path = std::env::var_os("PATH");
     let path = match program::find(&request.root, &request.program, path.as_deref()) {

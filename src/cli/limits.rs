@@ -13,7 +13,7 @@ use crate::go::buildinfo::BuildInfo;
 use crate::host::cgroup::{self, Counters, MemoryUse};
 use crate::host::files::Root;
 use crate::linux::cgroup::{Throttling, Version};
-use crate::policy::limits::{Limits, Subject};
+use crate::policy::limits::{Finding, Limits, Subject};
 use crate::policy::settings::{self, Options, Runtime, Settings, bytes_text, cpu_text};
 use crate::units::Pid;
 
@@ -26,7 +26,8 @@ goinit would set for which Go runtime, throttling so far, memory in use and OOM 
 
       --json      one JSON object
       --root DIR  read /proc and /sys below DIR (a captured tree)
-      --pid PID   the limits of another process instead of our own
+      --pid PID   the limits of another process instead of our own; with --root the number
+                  that the captured process had
       --help      this text
 
 Example, in a running pod:
@@ -53,16 +54,12 @@ struct Report {
 
 /// The subcommand.
 pub(crate) fn main(args: Vec<OsString>) -> Code {
-    let request = match parse(args) {
-        Ok(Some(request)) => request,
-        Ok(None) => {
-            out::print(HELP);
-            return Code::SUCCESS;
-        }
-        Err(error) => {
-            out::error(&format!("limits: {error}; see goinit limits --help"));
-            return Code::FAILED;
-        }
+    let request = match out::asked(
+        parse(args).map_err(|error| format!("limits: {error}; see goinit limits --help")),
+        HELP,
+    ) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     let report = gather(&request);
     if request.json {
@@ -101,6 +98,7 @@ fn parse(args: Vec<OsString>) -> Result<Option<Request>, String> {
         }
     }
     if let Some(pid) = request.pid
+        && request.root.is_live()
         && !request.root.is_dir(format!("/proc/{pid}").as_bytes())
     {
         return Err(format!("--pid {pid}: there is no such process"));
@@ -222,11 +220,15 @@ fn document(report: &Report) -> Value {
         "cgroup_version": limits.cpu.version.map(Version::number),
         "memory_cgroup_version": limits.memory.version.map(Version::number),
         "undetermined": limits.undetermined(),
+        "cpu_undetermined": limits.cpu.undetermined,
+        "memory_undetermined": limits.memory.undetermined,
         "assumed": limits.assumed(),
+        "searched": limits.cpu.searched || limits.memory.searched,
         "malformed": limits.malformed().next().is_some(),
         "sources": sources,
         "would_set": would_set,
         "warnings": warnings(report),
+        "cut": limits.cut,
         "throttling": report.throttling.map(|t| json!({
             "nr_periods": t.periods,
             "nr_throttled": t.throttled,
@@ -265,7 +267,7 @@ fn page(report: &Report) -> String {
     page.push('\n');
     page.push_str(&bold("What goinit would set"));
     settings_lines(report, &mut page);
-    let warnings = warnings(report);
+    let warnings: Vec<_> = warnings(report).iter().chain(&report.limits.cut).collect();
     if !warnings.is_empty() {
         page.push('\n');
         page.push_str(&bold("Warnings"));
@@ -277,15 +279,19 @@ fn page(report: &Report) -> String {
 }
 
 /// Which cgroup version, and whether that is certain.
-fn hierarchy(version: Option<Version>, undetermined: bool, assumed: bool) -> String {
-    let version = match version {
+fn hierarchy<T>(finding: &Finding<T>) -> String {
+    let version = match finding.version {
         Some(version) => format!("cgroup v{}", version.number()),
         None => "no cgroup".to_owned(),
     };
-    match (undetermined, assumed) {
-        (true, _) => format!("{version}; our own cgroup is mounted nowhere, so this is unknown"),
-        (false, true) => format!("{version}; assumed from the usual place"),
-        (false, false) => version,
+    if finding.undetermined {
+        format!("{version}; the process's own cgroup is mounted nowhere, so this is unknown")
+    } else if finding.assumed {
+        format!("{version}; assumed from the usual place")
+    } else if finding.searched {
+        format!("{version}; found by the process's number, no path leads there")
+    } else {
+        version
     }
 }
 
@@ -304,8 +310,7 @@ fn cpu_lines(report: &Report, page: &mut String) {
         None => "none visible".to_owned(),
     };
     let _ = writeln!(page, "  limit      {limit}");
-    let _ =
-        writeln!(page, "  read from  {}", hierarchy(cpu.version, cpu.undetermined, cpu.assumed));
+    let _ = writeln!(page, "  read from  {}", hierarchy(cpu));
     if let Some(cpus) = limits.affinity {
         let _ = writeln!(page, "  may run on {cpus} CPUs (affinity)");
     }
@@ -340,8 +345,7 @@ fn memory_lines(report: &Report, page: &mut String) {
     if let Some(high) = &limits.memory_high {
         let _ = writeln!(page, "  high       {}, from {}", bytes_text(high.value), high.file);
     }
-    let from = hierarchy(memory.version, memory.undetermined, memory.assumed);
-    let _ = writeln!(page, "  read from  {from}");
+    let _ = writeln!(page, "  read from  {}", hierarchy(memory));
     if let Some(bytes) = limits.machine_memory {
         let _ = writeln!(page, "  machine    {}", bytes_text(bytes));
     }

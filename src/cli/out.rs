@@ -1,6 +1,7 @@
 //! Words to the person at the terminal: standard output and standard error, where a reader that
 //! went away is no error. Lint-enforced: the printing macros panic on a closed pipe.
 
+use crate::exit::Code;
 use std::io::{IsTerminal, Write};
 
 /// Writes to standard output; a closed pipe ends nothing.
@@ -16,6 +17,22 @@ pub(crate) fn error(text: &str) {
     line.push_str(text);
     line.push('\n');
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// The first step of every subcommand: what was asked for, or the exit code after the help or the
+/// error was printed.
+pub(crate) fn asked<T>(parsed: Result<Option<T>, String>, help: &str) -> Result<T, Code> {
+    match parsed {
+        Ok(Some(request)) => Ok(request),
+        Ok(None) => {
+            print(help);
+            Err(Code::SUCCESS)
+        }
+        Err(sentence) => {
+            error(&sentence);
+            Err(Code::FAILED)
+        }
+    }
 }
 
 /// Whether standard output may carry colour: a terminal, and nobody said NO_COLOR

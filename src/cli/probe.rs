@@ -45,16 +45,9 @@ enum Question {
 
 /// Runs the subcommand.
 pub(crate) fn main(arguments: Vec<OsString>) -> Code {
-    let (question, pid) = match parse(arguments) {
-        Ok(Some(asked)) => asked,
-        Ok(None) => {
-            out::print(HELP);
-            return Code::SUCCESS;
-        }
-        Err(sentence) => {
-            out::error(&sentence);
-            return Code::FAILED;
-        }
+    let (question, pid) = match out::asked(parse(arguments), HELP) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     let (answer, line) = match status::find(pid) {
         Ok(found) => ask(question, &found),

@@ -27,6 +27,8 @@ pub struct Places {
     pub cpu: Option<(Version, Vec<u8>)>,
     /// The cgroup with the memory controller, and its version.
     pub memory: Option<(Version, Vec<u8>)>,
+    /// The cgroup whose quota binds, if that is an ancestor: throttling is counted there.
+    pub quota: Option<Vec<u8>>,
 }
 
 /// The limits of a process; of goinit itself, and so of its children, without `pid`. In a captured
@@ -87,12 +89,11 @@ impl<'r> Reader<'r> {
         }
         let (own, mounts) = (own.as_deref(), mounts.as_deref());
         let wanted = pid.or_else(|| live.then(own_pid).map(Pid));
-        let home = limits::home(Controller::Cpu, own, mounts);
-        let cpu = self.choose(&home, wanted);
-        self.take(Controller::Cpu, &home, cpu.as_ref());
-        let other = limits::home(Controller::Memory, own, mounts);
-        let memory = if other == home { cpu } else { self.choose(&other, wanted) };
-        self.take(Controller::Memory, &other, memory.as_ref());
+        let [cpu, memory] = limits::homes(own, mounts);
+        let found = self.choose(&cpu, wanted);
+        self.take(Controller::Cpu, &cpu, found.as_ref());
+        let found = if memory == cpu { found } else { self.choose(&memory, wanted) };
+        self.take(Controller::Memory, &memory, found.as_ref());
         self.limits.go.go25 = self.seen_by(GoReader::Go25, own, mounts);
         self.limits.go.go26 = self.seen_by(GoReader::Go26, own, mounts);
         self.machine(&process, number, live);
@@ -158,6 +159,14 @@ impl<'r> Reader<'r> {
                 Controller::Memory => self.places.memory = place,
             }
         }
+        self.levels(controller, version, &levels);
+        let binding = self.limits.cpu.limit.as_ref().map_or(0, |limit| limit.level);
+        if controller == Controller::Cpu && binding > 0 {
+            self.places.quota = levels.into_iter().nth(binding);
+        }
+    }
+
+    fn levels(&mut self, controller: Controller, version: Version, levels: &[Vec<u8>]) {
         match (controller, version) {
             (Controller::Cpu, Version::V2) => {
                 levels.iter().enumerate().for_each(|(level, dir)| self.cpu_v2(level, dir));
@@ -168,7 +177,7 @@ impl<'r> Reader<'r> {
             (Controller::Memory, Version::V2) => {
                 levels.iter().enumerate().for_each(|(level, dir)| self.memory_v2(level, dir));
             }
-            (Controller::Memory, Version::V1) => self.memory_v1(&levels),
+            (Controller::Memory, Version::V1) => self.memory_v1(levels),
         }
     }
 

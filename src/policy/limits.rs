@@ -66,7 +66,20 @@ pub struct Home {
 }
 
 /// Mounts of one controller that are looked at; a container has one or two.
-const CANDIDATES_MAX: usize = 16;
+const CANDIDATES_MAX: usize = 8;
+
+/// Where the files of both controllers are, cpu first, found once if they live together on v2.
+#[must_use]
+pub fn homes(cgroup: Option<&[u8]>, mountinfo: Option<&[u8]>) -> [Home; 2] {
+    let member = |controller: Controller| {
+        cgroup.and_then(|text| cgroup::membership(text, controller.name()))
+    };
+    let cpu = home(Controller::Cpu, cgroup, mountinfo);
+    let (one, other) = (member(Controller::Cpu), member(Controller::Memory));
+    let together = one == other && one.is_some_and(|(version, _)| version == Version::V2);
+    let memory = if together { cpu.clone() } else { home(Controller::Memory, cgroup, mountinfo) };
+    [cpu, memory]
+}
 
 /// Finds where a controller's files are (rules 1, 2 and 6). `cgroup` and `mountinfo` are the two
 /// files of `/proc/PID`, or nothing if there is no such file. A `cgroup` without any line of the

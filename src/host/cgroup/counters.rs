@@ -33,7 +33,9 @@ impl Counters {
     /// Opens the counter of throttling alone.
     #[must_use]
     pub fn of_cpu(root: &Root, places: &Places) -> Self {
-        let file = places.cpu.as_ref().and_then(|(_, place)| open(root, place, "cpu.stat"));
+        let own = || places.cpu.as_ref().map(|(_, own)| own);
+        let place = places.quota.as_ref().or_else(own);
+        let file = place.and_then(|place| open(root, place, "cpu.stat"));
         Self { cpu_stat: file, ..Self::default() }
     }
 
