@@ -73,7 +73,7 @@ fn init(found: &Found) -> Init {
     let Some(pid) = found.status.pid.filter(|_| found.goinit == Pid(1)) else {
         return Init::Unseen("the program's number is not known here".to_owned());
     };
-    let access = Access { pid, memory: None, running: false };
+    let access = Access::to(pid);
     match goroutines::summary(access, clock::mono().after(LIMIT)) {
         Ok(summary) => match summary.init {
             Some(init) => match init.running {

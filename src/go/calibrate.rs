@@ -5,10 +5,10 @@
 //! properties give exactly the table on every version in it. What does not fit is refused.
 
 use super::bytes::{u32_at, u64_at, wide};
+use super::gather::Gathered;
 use super::layout::{G_M, Layout, SCHED_SP, STACK_HI, STACK_LO};
 use super::memory::ReadMemory;
 use super::program::Program;
-use super::walk::Gathered;
 
 /// Goroutines looked at.
 const SAMPLE: usize = 64;

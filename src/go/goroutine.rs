@@ -92,6 +92,17 @@ pub enum Wait {
     Until(u64),
 }
 
+impl Wait {
+    /// The address of the channel or lock.
+    #[must_use]
+    pub fn address(&self) -> Option<u64> {
+        match self {
+            Self::Channel(at) | Self::Lock(_, at) => Some(*at),
+            Self::Poll { .. } | Self::Until(_) => None,
+        }
+    }
+}
+
 /// A channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Channel {
@@ -114,6 +125,31 @@ pub struct Lock {
     pub readers: i32,
     /// `RWMutex.readerWait`.
     pub reader_wait: i32,
+}
+
+impl Lock {
+    /// The waiters in the low word of a WaitGroup; the bit above is a flag of synctest's.
+    pub const WAITERS: u32 = 0x7fff_ffff;
+
+    /// Whether a Mutex is locked.
+    #[must_use]
+    pub fn locked(&self) -> bool {
+        self.low & 1 == 1
+    }
+
+    /// How many wait for a Mutex.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.low >> 3
+    }
+
+    /// Readers of an RWMutex, and whether a writer waits or writes: Go subtracts 2^30 for it
+    /// (sync/rwmutex.go).
+    #[must_use]
+    pub fn readers(&self) -> (i32, bool) {
+        let writer = self.readers < 0;
+        (if writer { self.readers.wrapping_add(1 << 30) } else { self.readers }, writer)
+    }
 }
 
 /// No stack.
@@ -153,6 +189,8 @@ pub struct Goroutine {
     pub thread: u32,
     /// Changes whenever the goroutine ran: equal in two looks = it did not move.
     pub mark: u64,
+    /// Whether it ran since an earlier look; absent without one, and while it is on a CPU.
+    pub moved: Option<bool>,
     /// What it waits for.
     pub waits: Box<[Wait]>,
 }
@@ -164,6 +202,10 @@ pub struct Dump {
     pub version: String,
     /// The offsets were measured in this program instead of taken from the table.
     pub calibrated: bool,
+    /// Plugins are loaded, whose code is not in the tables that were read.
+    pub plugins: bool,
+    /// Nanoseconds between two looks; 0 = there was one.
+    pub sampled: u64,
     /// All goroutines in the order of their creation list; ended ones are left out.
     pub goroutines: Vec<Goroutine>,
     /// Functions, files, stacks.
@@ -219,9 +261,24 @@ impl Dump {
         now.saturating_sub(goroutine.since) / 60_000_000_000
     }
 
-    /// How many goroutines wait for the channel at `address`.
+    /// Goroutines that wait for the channel or lock at `address`.
+    pub fn waiting_for(&self, address: u64) -> impl Iterator<Item = &Goroutine> {
+        let at = move |wait: &Wait| wait.address() == Some(address);
+        self.goroutines.iter().filter(move |goroutine| goroutine.waits.iter().any(at))
+    }
+
+    /// Goroutines that have `address` on their stack and do not wait for it.
+    pub fn holding(&self, address: u64) -> impl Iterator<Item = u64> {
+        let of = self.holders.iter().filter(move |holder| holder.lock == address);
+        of.map(|holder| holder.goroutine)
+    }
+
+    /// Nanoseconds that the goroutine is known to wait: since a garbage collection saw it wait,
+    /// or since the earlier look if it did not move.
     #[must_use]
-    pub fn waiters(&self, wait: Wait) -> usize {
-        self.goroutines.iter().filter(|goroutine| goroutine.waits.contains(&wait)).count()
+    pub fn waited(&self, goroutine: &Goroutine, now: u64) -> Option<u64> {
+        let waits = !matches!(goroutine.status, Status::RUNNING | Status::RUNNABLE);
+        let known = now.checked_sub(goroutine.since).filter(|_| goroutine.since != 0 && waits);
+        known.max(Some(self.sampled).filter(|_| waits && goroutine.moved == Some(false)))
     }
 }

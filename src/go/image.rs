@@ -67,6 +67,14 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// The image made of copies of a process's mappings, for when the file cannot be used: each an
+    /// address and its bytes. There are no sections, and any part may hold what is looked for.
+    #[must_use]
+    pub fn of_mappings(copies: &'a [(u64, Vec<u8>)], arm: bool) -> Self {
+        let part = |(start, bytes): &'a (u64, Vec<u8>)| Part { start: *start, bytes, write: true };
+        Self { parts: copies.iter().map(part).collect(), arm, ..Self::default() }
+    }
+
     /// The bytes of the file from run-time address `at` to the end of their part.
     #[must_use]
     pub fn from(&self, at: u64) -> Option<&'a [u8]> {

@@ -2,6 +2,7 @@
 //! (runtime/proc.go, `doInit1`; Go 1.21 and later). Needs no stack, costs two small reads.
 
 use super::bytes::{index, u32_at, u64_at};
+use super::goroutine::Dump;
 use super::memory::ReadMemory;
 use super::pclntab::Table;
 
@@ -37,7 +38,7 @@ impl Progress {
         }
         let places: Vec<u64> = list.chunks_exact(8).filter_map(|word| u64_at(word, 0)).collect();
         // State, number of functions, address of the first.
-        let tasks = super::walk::Gathered::read(memory, &places, 16);
+        let tasks = super::gather::Gathered::read(memory, &places, 16);
         let mut progress = Self { total: places.len(), ..Self::default() };
         for number in 0..places.len() {
             let task = tasks.get(number)?;
@@ -62,6 +63,22 @@ impl Progress {
     pub fn is_complete(&self) -> bool {
         self.done == self.total
     }
+}
+
+/// The init function that goroutine 1 is in: the one that the runtime's `doInit1` (to 1.20
+/// `doInit`) called. `pkg.init` initialises variables, `pkg.init.N` is the N-th `func init`.
+#[must_use]
+pub fn function(dump: &Dump) -> Option<&str> {
+    let main = dump.goroutines.iter().find(|goroutine| goroutine.id == 1)?;
+    let mut callee = None;
+    for frame in dump.symbols.stack_frames(main.stack) {
+        let name = dump.symbols.function(frame);
+        if matches!(name, "runtime.doInit1" | "runtime.doInit") {
+            return callee;
+        }
+        callee = Some(name);
+    }
+    None
 }
 
 /// The package of a function: cut at the first dot behind the last slash.

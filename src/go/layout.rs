@@ -74,6 +74,8 @@ pub struct Layout {
     pub inlined: u16,
     /// `moduledata.inittasks` (1.21 and later).
     pub init_tasks: u16,
+    /// `moduledata.next`.
+    pub next_module: u16,
     /// `funcID` of a wrapper function.
     pub wrapper: u8,
 }
@@ -118,11 +120,12 @@ const GO_1_19: Layout = Layout {
     poll_read: 24,
     inlined: 304,
     init_tasks: 0,
+    next_module: 544,
     wrapper: 21,
 };
 
 /// Go 1.20.
-const GO_1_20: Layout = Layout { minor: 20, inlined: 320, ..GO_1_19 };
+const GO_1_20: Layout = Layout { minor: 20, inlined: 320, next_module: 560, ..GO_1_19 };
 
 /// Go 1.21.
 const GO_1_21: Layout = Layout {
@@ -137,6 +140,7 @@ const GO_1_21: Layout = Layout {
     timer: 352,
     poll_read: 32,
     init_tasks: 464,
+    next_module: 584,
     ..GO_1_20
 };
 
@@ -159,6 +163,7 @@ const GO_1_23: Layout = Layout {
     waiting: 320,
     timer: 360,
     sleep_when: 368,
+    next_module: 576,
     ..GO_1_22
 };
 
@@ -203,11 +208,13 @@ const GO_1_26: Layout = Layout {
     sudog_link: 72,
     sudog_chan: 96,
     init_tasks: 472,
+    next_module: 584,
     ..GO_1_25
 };
 
 /// Go 1.27.
-const GO_1_27: Layout = Layout { minor: 27, inlined: 344, init_tasks: 448, ..GO_1_26 };
+const GO_1_27: Layout =
+    Layout { minor: 27, inlined: 344, init_tasks: 448, next_module: 560, ..GO_1_26 };
 
 /// Every version there is a row for.
 pub const LAYOUTS: [Layout; 9] =

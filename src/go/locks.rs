@@ -5,10 +5,10 @@
 //! Others that merely refer to the lock look the same, so every sentence says "possibly".
 
 use super::bytes::{index, u64_at, wide};
+use super::gather::Gathered;
 use super::goroutine::{Dump, LockKind, Status, Wait};
 use super::layout::{Layout, SCHED_SP, STACK_HI, STACK_LO};
 use super::memory::{Piece, ReadMemory};
-use super::walk::Gathered;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Locks looked for, those with most waiters first.
@@ -33,9 +33,20 @@ pub struct Holder {
     pub goroutine: u64,
 }
 
-/// Finds holders of the locks that goroutines of `dump` wait for, and rings among them.
-pub fn find(memory: &dyn ReadMemory, layout: &Layout, dump: &mut Dump, expired: &dyn Fn() -> bool) {
-    let locks = wanted(dump);
+/// Finds holders of the locks that goroutines of `dump` wait for, and rings among them; and who
+/// has one of the addresses `asked` on its stack, be it a lock, a channel or anything else.
+pub fn find(
+    memory: &dyn ReadMemory,
+    layout: &Layout,
+    dump: &mut Dump,
+    asked: &[u64],
+    expired: &dyn Fn() -> bool,
+) {
+    let mut locks = wanted(dump);
+    for at in asked {
+        let waiters = dump.waiting_for(*at).map(|goroutine| goroutine.id);
+        locks.insert(*at, waiters.collect());
+    }
     if locks.is_empty() {
         return;
     }

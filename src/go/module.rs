@@ -36,6 +36,14 @@ pub struct Module {
     pub init_tasks: Option<(u64, u64)>,
 }
 
+impl Module {
+    /// Whether `pc` lies in this module's code.
+    #[must_use]
+    pub fn holds(&self, pc: u64) -> bool {
+        (self.text..self.text_end).contains(&pc)
+    }
+}
+
 /// The raw module data at its address.
 #[derive(Debug)]
 pub struct Raw {
@@ -109,6 +117,12 @@ impl Raw {
         self.span(&[192, 208])
     }
 
+    /// Whether another module follows: plugins are loaded.
+    #[must_use]
+    pub fn has_next(&self, layout: &Layout) -> bool {
+        self.word(layout.next_module.into()).is_some_and(|next| next != 0)
+    }
+
     /// The module as `layout` reads it; `table` must know its text address by now.
     #[must_use]
     pub fn module(&self, image: &Image<'_>, table: &Table<'_>, layout: &Layout) -> Option<Module> {
@@ -177,11 +191,23 @@ fn score(image: &Image<'_>, table: &Table<'_>, base: u64) -> (usize, usize) {
 
 /// The address of `runtime.allgs`, decoded from the function that appends to it.
 #[must_use]
-pub fn all_goroutines(image: &Image<'_>, table: &Table<'_>, module: &Module) -> Option<u64> {
+pub fn all_goroutines(
+    image: &Image<'_>,
+    memory: &dyn ReadMemory,
+    table: &Table<'_>,
+    module: &Module,
+) -> Option<u64> {
     let function = table.function_named("runtime.allgadd")?;
     let length = super::bytes::index(function.end.checked_sub(function.entry)?.min(64 * 1024));
-    let code = image.from(function.entry)?;
-    let code = code.get(..length).unwrap_or(code);
+    let mut copy = Vec::new();
+    let code = match image.from(function.entry) {
+        Some(code) => code.get(..length).unwrap_or(code),
+        // An image made of mappings may be without its code.
+        None => {
+            copy.resize(length, 0);
+            if memory.read(function.entry, &mut copy) { copy.as_slice() } else { return None }
+        }
+    };
     let addresses = if image.arm {
         allgs::arm64_references(code, function.entry)
     } else {

@@ -1,7 +1,8 @@
 //! Goroutines as text: the form of the runtime's own dump, so that what reads that reads this;
 //! what the runtime cannot say stands in lines that begin with `# `.
 
-use super::goroutine::{Dump, Goroutine, LockKind, Wait};
+use super::goroutine::{Dump, Goroutine, Lock, LockKind, Wait};
+use super::inittask;
 use super::symbol::Frame;
 use std::fmt::Write;
 
@@ -14,11 +15,8 @@ pub struct View {
     pub now: u64,
 }
 
-/// Appends one goroutine, with an empty line behind it; nothing if this view hides it.
+/// Appends one goroutine, with an empty line behind it.
 pub fn goroutine(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: View) {
-    if goroutine.system && !view.system {
-        return;
-    }
     header(out, dump, goroutine, view);
     for wait in goroutine.waits.iter().take(64) {
         let _ = writeln!(out, "\t# waits for {}", wait_text(dump, *wait, view.now));
@@ -26,6 +24,7 @@ pub fn goroutine(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: Vie
             holders(out, dump, *at);
         }
     }
+    standstill(out, dump, goroutine, view.now);
     if goroutine.thread != 0 {
         let what = dump.threads.get(&goroutine.thread).map_or("", String::as_str);
         let _ = writeln!(out, "\t# on thread {}{what}", goroutine.thread);
@@ -51,6 +50,29 @@ pub fn goroutine(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: Vie
         place(out, dump, frame);
     }
     out.push('\n');
+}
+
+/// Since when it waits or stands still, where that is known.
+fn standstill(out: &mut String, dump: &Dump, goroutine: &Goroutine, now: u64) {
+    match goroutine.moved {
+        Some(true) => {
+            let _ = writeln!(out, "\t# moved within {}", seconds(dump.sampled));
+        }
+        Some(false) => {
+            let _ = writeln!(out, "\t# has not moved for {}", seconds(dump.sampled));
+        }
+        None => {}
+    }
+    if let Some(waited) = dump.waited(goroutine, now).filter(|waited| *waited > dump.sampled) {
+        let _ = writeln!(out, "\t# waits for {} at least", seconds(waited));
+    }
+}
+
+/// Nanoseconds as `0.5 s`, `83.2 s`.
+#[must_use]
+pub fn seconds(nanoseconds: u64) -> String {
+    let tenths = nanoseconds / 100_000_000;
+    format!("{}.{} s", tenths / 10, tenths % 10)
 }
 
 fn header(out: &mut String, dump: &Dump, goroutine: &Goroutine, view: View) {
@@ -107,8 +129,8 @@ fn place(out: &mut String, dump: &Dump, frame: &Frame) {
 }
 
 fn holders(out: &mut String, dump: &Dump, lock: u64) {
-    for holder in dump.holders.iter().filter(|holder| holder.lock == lock) {
-        let _ = writeln!(out, "\t# possibly held by goroutine {}", holder.goroutine);
+    for holder in dump.holding(lock) {
+        let _ = writeln!(out, "\t# possibly held by goroutine {holder}");
     }
 }
 
@@ -160,17 +182,17 @@ pub fn wait_text(dump: &Dump, wait: Wait, now: u64) -> String {
             let name = kind.name();
             let Some(lock) = dump.locks.get(&at) else { return format!("{name} {at:#x}") };
             match kind {
-                LockKind::WaitGroup => format!("{name} {at:#x}, counter {}", lock.high),
+                LockKind::WaitGroup => {
+                    let waiting = lock.low & Lock::WAITERS;
+                    format!("{name} {at:#x}, counter {}, {waiting} waiting", lock.high)
+                }
                 LockKind::Mutex => format!(
                     "{name} {at:#x}, {}, {} waiting",
-                    if lock.low & 1 == 1 { "locked" } else { "unlocked" },
-                    lock.low >> 3
+                    if lock.locked() { "locked" } else { "unlocked" },
+                    lock.waiting()
                 ),
                 LockKind::Read | LockKind::Write => {
-                    // Go subtracts 2^30 while a writer waits or writes (sync/rwmutex.go).
-                    let writer = lock.readers < 0;
-                    let readers =
-                        if writer { lock.readers.wrapping_add(1 << 30) } else { lock.readers };
+                    let (readers, writer) = lock.readers();
                     let side = if kind == LockKind::Read { "read" } else { "write" };
                     format!(
                         "{name} {at:#x} to {side}, {readers} readers{}",
@@ -191,26 +213,53 @@ pub fn wait_text(dump: &Dump, wait: Wait, now: u64) -> String {
     }
 }
 
+/// A goroutine of a ring and the lock it waits for, possibly held by the next one.
+fn wanted(dump: &Dump, id: u64) -> String {
+    let of = dump.goroutines.iter().find(|goroutine| goroutine.id == id);
+    let lock = of.into_iter().flat_map(|goroutine| &goroutine.waits).find_map(|wait| match wait {
+        Wait::Lock(kind, at) => Some(format!("{} {at:#x}", kind.name())),
+        Wait::Channel(_) | Wait::Poll { .. } | Wait::Until(_) => None,
+    });
+    format!("goroutine {id} waits for {} held by", lock.unwrap_or_default())
+}
+
+/// How far package initialisation is, while it lasts.
+fn initialisation(out: &mut String, dump: &Dump) {
+    let function = inittask::function(dump);
+    let Some(init) = dump.init.as_ref().filter(|init| !init.is_complete()) else {
+        if let Some(function) = function {
+            let _ = writeln!(out, "# init: running {function}");
+        }
+        return;
+    };
+    let _ = write!(out, "# init: {} of {} packages done", init.done, init.total);
+    let running = function.or(init.running.as_deref()).unwrap_or("none");
+    let _ = write!(out, "; running {running}");
+    if !init.pending.is_empty() {
+        let _ = write!(out, "; pending {}", init.pending.join(", "));
+    }
+    out.push('\n');
+}
+
 /// Facts about the whole program, each a line that begins with `# `.
 #[must_use]
 pub fn facts(dump: &Dump) -> String {
     let mut out = String::new();
     if dump.calibrated {
-        let version = &dump.version;
-        let _ = writeln!(out, "# {version} is not known; its structures were measured");
+        let version = if dump.version.is_empty() { "its Go version" } else { &dump.version };
+        let _ = writeln!(
+            out,
+            "# {version} is not known; its structures were measured, some facts are missing"
+        );
     }
-    if let Some(init) = dump.init.as_ref().filter(|init| !init.is_complete()) {
-        let running = init.running.as_deref().unwrap_or("none");
-        let _ = write!(out, "# init: {} of {} packages done", init.done, init.total);
-        let _ = write!(out, "; running {running}");
-        if !init.pending.is_empty() {
-            let _ = write!(out, "; pending {}", init.pending.join(", "));
-        }
-        out.push('\n');
+    if dump.plugins {
+        out.push_str("# plugins are loaded; their functions are not named\n");
     }
+    initialisation(&mut out, dump);
     for ring in &dump.cycles {
-        let names: Vec<String> = ring.iter().map(|id| format!("goroutine {id}")).collect();
-        let _ = writeln!(out, "# probable deadlock: {} wait in a ring", names.join(", "));
+        let names: Vec<String> = ring.iter().map(|id| wanted(dump, *id)).collect();
+        let first = ring.first().copied().unwrap_or(0);
+        let _ = writeln!(out, "# probable deadlock: {}, goroutine {first}", names.join(", "));
     }
     for (count, what) in [(dump.unreadable, "unreadable"), (dump.left_out, "left out")] {
         if count > 0 {

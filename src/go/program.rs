@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::memory::ReadMemory;
 use super::module::{self, Module, Raw};
 use super::pclntab::Table;
-use super::{reasons, walk};
+use super::{list, reasons};
 use std::fmt;
 
 /// Why a program's goroutines cannot be read.
@@ -80,6 +80,8 @@ pub struct Program<'a> {
     pub version: Option<Version>,
     /// Its wait reasons.
     pub reasons: Vec<String>,
+    /// Plugins are loaded: code outside this program's table is not a mistake.
+    pub plugins: bool,
     /// Address of the slice of all goroutines.
     pub all_goroutines: u64,
 }
@@ -105,7 +107,8 @@ impl<'a> Program<'a> {
         if table.function_named("runtime.main").is_none() {
             return Err(Refused::Obfuscated);
         }
-        let list = module::all_goroutines(&image, &table, &module).ok_or(Refused::NoList)?;
+        let list =
+            module::all_goroutines(&image, memory, &table, &module).ok_or(Refused::NoList)?;
         let mut program = Self {
             reasons: reasons::read(&image, memory, data),
             image,
@@ -114,6 +117,7 @@ impl<'a> Program<'a> {
             layout: guess,
             calibrated: false,
             version,
+            plugins: known.is_some() && raw.has_next(&guess),
             all_goroutines: list,
         };
         if program.goroutine_list(memory).is_none() {
@@ -140,7 +144,7 @@ impl<'a> Program<'a> {
 
     /// Whether nearly all of the first goroutines have fields that make sense.
     fn is_plausible(&self, memory: &dyn ReadMemory) -> bool {
-        let (sane, tried) = walk::sanity(self, memory);
+        let (sane, tried) = list::sanity(self, memory);
         // A goroutine on its way between two states may fail.
         tried > 0 && sane.saturating_add(1 + tried / 16) >= tried && sane > 0
     }

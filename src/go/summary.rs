@@ -6,8 +6,8 @@ use super::print::{hidden_frame, wait_text};
 use super::unwind::End;
 use std::collections::HashMap;
 
-/// Groups kept; goroutines of others are only counted.
-const GROUPS: usize = 50;
+/// Groups kept for evidence; goroutines of others are only counted.
+pub const GROUPS: usize = 50;
 /// Frames kept per group.
 const FRAMES: usize = 32;
 /// Numbers kept per group.
@@ -18,8 +18,10 @@ const IDS: usize = 8;
 pub struct FrameText {
     /// Function as the runtime prints it.
     pub function: String,
-    /// `file:line`.
-    pub place: String,
+    /// Source file as the compiler recorded it.
+    pub file: String,
+    /// Line in it.
+    pub line: u32,
 }
 
 /// Goroutines of equal state and stack.
@@ -29,6 +31,8 @@ pub struct Group {
     pub state: String,
     /// User frames, innermost first; all frames if there are no user frames.
     pub frames: Vec<FrameText>,
+    /// Outer frames that were left out.
+    pub frames_left_out: usize,
     /// The `go` statement that started them.
     pub created_by: Option<FrameText>,
     /// How many there are.
@@ -37,6 +41,10 @@ pub struct Group {
     pub ids: Vec<u64>,
     /// Longest known wait, whole minutes.
     pub minutes: u64,
+    /// Longest known wait, nanoseconds.
+    pub waited: Option<u64>,
+    /// How many did not move between two looks; absent when there was one look.
+    pub still: Option<usize>,
     /// What the first of them waits for.
     pub waits_for: Vec<String>,
     /// Channels among that.
@@ -73,6 +81,8 @@ pub struct Summary {
     pub main: Option<usize>,
     /// Package initialisation.
     pub init: Option<Progress>,
+    /// The init function that the main goroutine is in.
+    pub init_function: Option<String>,
     /// A user goroutine is runnable.
     pub runnable: bool,
     /// A user goroutine is on a CPU.
@@ -94,19 +104,32 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Groups the goroutines of `dump`; `now` is CLOCK_MONOTONIC in nanoseconds.
+    /// Groups the goroutines of `dump`, and keeps the first `limit` groups; `now` is
+    /// CLOCK_MONOTONIC in nanoseconds.
     #[must_use]
-    pub fn of(dump: &Dump, now: u64) -> Self {
+    pub fn of(dump: &Dump, now: u64, limit: usize) -> Self {
+        Self::of_some(dump, &dump.goroutines, now, limit)
+    }
+
+    /// The same for some goroutines of `dump`.
+    #[must_use]
+    pub fn of_some<'d>(
+        dump: &'d Dump,
+        some: impl IntoIterator<Item = &'d Goroutine>,
+        now: u64,
+        limit: usize,
+    ) -> Self {
         let mut groups: Vec<(&Goroutine, Vec<&Goroutine>)> = Vec::new();
         let mut numbers: HashMap<(u32, Status, u8, bool), usize> = HashMap::new();
         let mut summary = Self {
             version: dump.version.clone(),
-            total: dump.goroutines.len(),
             init: dump.init.clone(),
+            init_function: super::inittask::function(dump).map(str::to_owned),
             lock_cycles: dump.cycles.clone(),
             ..Self::default()
         };
-        for goroutine in &dump.goroutines {
+        for goroutine in some {
+            summary.total += 1;
             summary.count(dump, goroutine);
             let first = goroutine.id == 1;
             let key = (goroutine.stack, goroutine.status, goroutine.reason, first);
@@ -122,11 +145,11 @@ impl Summary {
             (first.id != 1, first.system, std::cmp::Reverse(members.len()), first.id)
         });
         summary.main = groups.first().filter(|(first, _)| first.id == 1).map(|_| 0);
-        let rest = groups.get(GROUPS..).unwrap_or(&[]);
+        let rest = groups.get(limit..).unwrap_or(&[]);
         summary.left_out = rest.iter().map(|(_, members)| members.len()).sum();
         summary.groups = groups
             .iter()
-            .take(GROUPS)
+            .take(limit)
             .map(|(first, members)| group(dump, first, members, now))
             .collect();
         summary
@@ -164,15 +187,15 @@ impl Summary {
 fn group(dump: &Dump, first: &Goroutine, members: &[&Goroutine], now: u64) -> Group {
     let text = |frame: &super::symbol::Frame| FrameText {
         function: super::print::function_text(dump.symbols.function(frame)).to_owned(),
-        place: format!("{}:{}", dump.symbols.texts.get(frame.file), frame.line),
+        file: dump.symbols.texts.get(frame.file).to_owned(),
+        line: frame.line,
     };
     let mut callee = "";
     let mut frames = Vec::new();
+    let mut left_out = 0;
     for (number, frame) in dump.symbols.stack_frames(first.stack).enumerate() {
-        if !hidden_frame(dump.symbols.function(frame), frame.wrapper, callee, number == 0)
-            && frames.len() < FRAMES
-        {
-            frames.push(text(frame));
+        if !hidden_frame(dump.symbols.function(frame), frame.wrapper, callee, number == 0) {
+            if frames.len() < FRAMES { frames.push(text(frame)) } else { left_out += 1 }
         }
         callee = dump.symbols.function(frame);
     }
@@ -186,6 +209,10 @@ fn group(dump: &Dump, first: &Goroutine, members: &[&Goroutine], now: u64) -> Gr
         created_by: created.map(text),
         count: members.len(),
         ids: members.iter().take(IDS).map(|goroutine| goroutine.id).collect(),
+        frames_left_out: left_out,
+        waited: members.iter().filter_map(|it| dump.waited(it, now)).max(),
+        still: (dump.sampled > 0)
+            .then(|| members.iter().filter(|it| it.moved == Some(false)).count()),
         minutes: members.iter().map(|it| dump.minutes(it, now)).max().unwrap_or(0),
         waits_for: first.waits.iter().take(IDS).map(|wait| wait_text(dump, *wait, now)).collect(),
         channels: first.waits.iter().filter_map(|wait| channel(dump, *wait)).take(IDS).collect(),

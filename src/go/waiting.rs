@@ -5,12 +5,13 @@
 //! that waits for a descriptor. A word is believed only when what it points to points back.
 
 use super::bytes::{u8_at, u32_at, u64_at};
-use super::goroutine::{Channel, Dump, Goroutine, Lock, LockKind, Wait};
+use super::fields::RawG;
+use super::gather::Gathered;
+use super::goroutine::{Channel, Dump, Goroutine, Lock, LockKind, Status, Wait};
 use super::layout::{CHAN_BYTES, Layout, POLL_FD, SUDOG_BYTES, TIMER_WHEN};
 use super::memory::ReadMemory;
 use super::symbol::Symbols;
 use super::unwind::Call;
-use super::walk::{Gathered, RawG};
 use std::collections::HashMap;
 
 /// Frames whose words are looked at.
@@ -167,7 +168,9 @@ fn follow_sudogs(
     let mut open: Vec<(usize, u64)> = raws
         .iter()
         .enumerate()
-        .filter(|(_, raw)| raw.waiting != 0 && raw.status() == super::goroutine::Status::WAITING)
+        .filter(|(_, raw)| {
+            raw.waiting != 0 && matches!(raw.status(), Status::WAITING | Status::LEAKED)
+        })
         .map(|(number, raw)| (number, raw.waiting))
         .collect();
     for _ in 0..CASES {
@@ -262,8 +265,11 @@ fn describe_channels(memory: &dyn ReadMemory, goroutines: &[Goroutine], dump: &m
     for (number, at) in places.iter().enumerate() {
         let Some(bytes) = found.get(number) else { continue };
         let word = |at| u64_at(bytes, at).unwrap_or(0);
-        let closed = u8_at(bytes, 28).unwrap_or(0) != 0;
-        dump.channels.insert(*at, Channel { length: word(0), capacity: word(8), closed });
+        let (length, capacity, closed) = (word(0), word(8), u8_at(bytes, 28).unwrap_or(0));
+        // What breaks the rules of a channel is none, however it was found.
+        if length <= capacity && closed <= 1 {
+            dump.channels.insert(*at, Channel { length, capacity, closed: closed == 1 });
+        }
     }
 }
 

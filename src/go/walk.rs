@@ -5,149 +5,27 @@
 //! `trackingSeq` counts every leave of the running state, so a round trip cannot hide
 //! (runtime/proc.go, `casgstatus`). Each goroutine is one instant; the set is not.
 
-use super::bytes::{index, u8_at, u32_at, u64_at, wide};
+use super::bytes::{index, u64_at};
+use super::fields::RawG;
+use super::gather::{Gathered, Looks};
 use super::goroutine::{Dump, Goroutine, NO_STACK, Status};
-use super::layout::{G_M, Layout, SCHED_PC, SCHED_SP, STACK_HI, STACK_LO};
-use super::memory::{Piece, ReadMemory};
+use super::list::Marks;
+use super::memory::ReadMemory;
 use super::program::Program;
+use super::subject::Subject;
 use super::symbol::{Symbolizer, Text};
 use super::unwind::{Call, End, Start, Unwinder};
 use super::waiting::{self, Clue};
 use std::collections::HashMap;
 
 /// Goroutines at most; the rest is counted.
-const GOROUTINES: usize = 1_000_000;
+pub const GOROUTINES: usize = 1_000_000;
 /// Goroutines read together.
 const CHUNK: usize = 512;
 /// Stack bytes read together.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// Stack bytes copied per goroutine; deeper words are read one by one.
-const STACK_BYTES: u64 = 64 * 1024;
 /// Looks at a goroutine that keeps moving.
 const TRIES: u8 = 6;
-
-/// The fields of one `g`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RawG {
-    /// Address of the `g`.
-    pub address: u64,
-    /// Stack bounds.
-    pub low: u64,
-    /// Address behind the stack.
-    pub high: u64,
-    /// Its `m`, 0 = none.
-    pub m: u64,
-    sp: u64,
-    pc: u64,
-    syscall_sp: u64,
-    syscall_pc: u64,
-    status: u32,
-    /// Its number.
-    pub id: u64,
-    since: u64,
-    reason: u8,
-    tracking: u8,
-    locked: bool,
-    parent: u64,
-    created_pc: u64,
-    start_pc: u64,
-    /// Its first `sudog`.
-    pub waiting: u64,
-    /// Its timer.
-    pub timer: u64,
-    /// When it wakes (1.23 and later).
-    pub sleep_when: u64,
-    cleanups: bool,
-}
-
-impl RawG {
-    /// Reads the fields out of the `g`'s bytes.
-    #[must_use]
-    pub fn parse(address: u64, bytes: &[u8], layout: &Layout) -> Self {
-        let word = |at: usize| u64_at(bytes, at).unwrap_or(0);
-        let optional = |at: u16| if at == 0 { 0 } else { word(at.into()) };
-        let byte = |at: u16| if at == 0 { 0 } else { u8_at(bytes, at.into()).unwrap_or(0) };
-        Self {
-            address,
-            low: word(STACK_LO),
-            high: word(STACK_HI),
-            m: word(G_M),
-            sp: word(SCHED_SP),
-            pc: word(SCHED_PC),
-            syscall_sp: word(layout.syscall_sp.into()),
-            syscall_pc: word(usize::from(layout.syscall_sp) + 8),
-            status: u32_at(bytes, layout.status.into()).unwrap_or(0),
-            id: word(layout.goid.into()),
-            since: word(layout.wait_since.into()),
-            reason: byte(layout.wait_reason),
-            tracking: byte(layout.tracking),
-            locked: optional(layout.locked_m) != 0,
-            parent: optional(layout.parent),
-            created_pc: word(layout.created_pc.into()),
-            start_pc: word(layout.start_pc.into()),
-            waiting: optional(layout.waiting),
-            timer: optional(layout.timer),
-            sleep_when: optional(layout.sleep_when),
-            cleanups: byte(layout.cleanups) != 0,
-        }
-    }
-
-    /// State without the scan bit.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status(u8::try_from(self.status & 0xfff).unwrap_or(u8::MAX))
-    }
-
-    /// Whether these fields can be those of a `g`.
-    #[must_use]
-    pub fn is_sane(&self, program: &Program<'_>) -> bool {
-        let status = self.status();
-        if status.0 > 11 || self.id >= 1 << 48 {
-            return false;
-        }
-        if status.is_free() {
-            return true;
-        }
-        let stack = 0 < self.low && self.low < self.high;
-        let parked = matches!(status, Status::WAITING | Status::RUNNABLE);
-        let inside = !parked || (self.low..=self.high).contains(&self.sp);
-        let start = self.start_pc == 0 || program.table.function_at(self.start_pc).is_some();
-        stack && inside && start
-    }
-
-    /// Whether the goroutine did not run between two looks.
-    fn same(&self, other: &Self) -> bool {
-        let key = |g: &Self| {
-            (g.status(), g.id, g.sp, g.pc, g.high, g.syscall_sp, g.syscall_pc, g.tracking)
-        };
-        key(self) == key(other)
-    }
-
-    /// Where its stack starts when it is not on a CPU.
-    fn start(&self) -> Start {
-        let syscall = self.syscall_sp != 0;
-        let (pc, sp) =
-            if syscall { (self.syscall_pc, self.syscall_sp) } else { (self.pc, self.sp) };
-        Start { pc, sp, low: self.low, high: self.high, syscall, ..Start::default() }
-    }
-
-    /// The part of its stack that is copied; nothing while it is on a CPU.
-    fn live_stack(&self) -> (u64, usize) {
-        let start = self.start();
-        if self.status() == Status::RUNNING || !(self.low..self.high).contains(&start.sp) {
-            return (0, 0);
-        }
-        (start.sp, index((self.high - start.sp).min(STACK_BYTES)))
-    }
-
-    fn mark(&self) -> u64 {
-        let mix = |sum: u64, value: u64| {
-            (sum.rotate_left(21) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        };
-        let words = [self.id, self.sp, self.pc, self.syscall_sp, self.status.into()];
-        words.into_iter().fold(self.tracking.into(), mix)
-    }
-}
 
 /// Registers of a stopped thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,6 +49,10 @@ pub struct Walker<'p, 'a> {
     clues: Vec<Clue>,
     /// Start functions of goroutines that are the runtime's own, by program counter.
     system: HashMap<u64, Origin>,
+    /// Where goroutines stood in an earlier look.
+    earlier: Marks,
+    /// Place in the runtime's list of the first goroutine of the chunk being read.
+    first: usize,
 }
 
 /// What the function a goroutine started in says about it.
@@ -191,6 +73,7 @@ impl<'p, 'a> Walker<'p, 'a> {
         let dump = Dump {
             version: program.version.as_ref().map(|it| it.text.clone()).unwrap_or_default(),
             calibrated: program.calibrated,
+            plugins: program.plugins,
             reasons: program.reasons.clone(),
             ..Dump::default()
         };
@@ -203,7 +86,15 @@ impl<'p, 'a> Walker<'p, 'a> {
             calls: Vec::new(),
             clues: Vec::new(),
             system: HashMap::new(),
+            earlier: Marks::default(),
+            first: 0,
         }
+    }
+
+    /// Tells of each goroutine whether it moved since `earlier` was taken, `age` nanoseconds ago.
+    pub fn compare(&mut self, earlier: Marks, age: u64) {
+        self.earlier = earlier;
+        self.dump.sampled = age;
     }
 
     /// Reads every goroutine, until `expired` says that there is no time left.
@@ -216,6 +107,7 @@ impl<'p, 'a> Walker<'p, 'a> {
             if expired() {
                 break;
             }
+            self.first = read;
             self.chunk(chunk);
             read += chunk.len();
         }
@@ -302,7 +194,10 @@ impl<'p, 'a> Walker<'p, 'a> {
                 again.push(*slot);
                 continue;
             }
-            let goroutine = self.take(&after, stack, !steady);
+            let mut goroutine = self.take(&after, stack, !steady);
+            if let Some(goroutine) = &mut goroutine {
+                goroutine.moved = self.earlier.moved(self.first + *slot, goroutine);
+            }
             if let Some(place) = done.get_mut(*slot) {
                 *place = goroutine.map(|goroutine| (after, goroutine));
             }
@@ -333,6 +228,7 @@ impl<'p, 'a> Walker<'p, 'a> {
             created_by: None,
             thread: 0,
             mark: raw.mark(),
+            moved: None,
             waits: Box::new([]),
         };
         goroutine.system = match origin {
@@ -358,7 +254,7 @@ impl<'p, 'a> Walker<'p, 'a> {
         let end = self.unwinder.unwind(start, &word, &mut calls);
         goroutine.stack = self.symbolizer.stack(&calls, end);
         let reason = self.dump.reasons.get(usize::from(raw.reason)).map_or("", String::as_str);
-        if status == Status::WAITING
+        if matches!(status, Status::WAITING | Status::LEAKED)
             && let Some(clue) =
                 waiting::clue(raw, reason, &calls, &word, &goroutine, &self.symbolizer.symbols)
         {
@@ -410,9 +306,16 @@ impl<'p, 'a> Walker<'p, 'a> {
         &self.dump.goroutines
     }
 
-    /// Reads all stacks once more for the addresses of the locks that are waited for.
-    pub fn find_holders(&mut self, expired: &dyn Fn() -> bool) {
-        super::locks::find(self.memory, &self.program.layout, &mut self.dump, expired);
+    /// The channels and locks that `subject` means.
+    #[must_use]
+    pub fn addresses(&self, subject: Subject) -> Vec<u64> {
+        subject.addresses(&self.dump)
+    }
+
+    /// Reads all stacks once more for the addresses of the locks that are waited for, and of
+    /// `asked`, whatever is there.
+    pub fn find_holders(&mut self, asked: &[u64], expired: &dyn Fn() -> bool) {
+        super::locks::find(self.memory, &self.program.layout, &mut self.dump, asked, expired);
     }
 
     fn threads(&self, raws: &[RawG], goroutines: &mut [Goroutine]) {
@@ -460,141 +363,4 @@ impl std::fmt::Debug for Walker<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Walker").field("goroutines", &self.dump.goroutines.len()).finish()
     }
-}
-
-/// Many ranges of one size, read together.
-#[derive(Debug)]
-pub struct Gathered {
-    bytes: Vec<u8>,
-    got: Vec<bool>,
-    size: usize,
-}
-
-impl Gathered {
-    /// Reads `size` bytes at each of `places`.
-    #[must_use]
-    pub fn read(memory: &dyn ReadMemory, places: &[u64], size: usize) -> Self {
-        let mut bytes = vec![0u8; places.len().saturating_mul(size)];
-        let mut pieces: Vec<Piece<'_>> = places
-            .iter()
-            .zip(bytes.chunks_exact_mut(size.max(1)))
-            .map(|(place, into)| Piece::new(*place, into))
-            .collect();
-        memory.read_pieces(&mut pieces);
-        let got = pieces.iter().map(|piece| piece.got).collect();
-        Self { bytes, got, size }
-    }
-
-    /// The bytes of the `number`th place, if they could be read.
-    #[must_use]
-    pub fn get(&self, number: usize) -> Option<&[u8]> {
-        let at = number.checked_mul(self.size)?;
-        self.got.get(number).filter(|got| **got)?;
-        self.bytes.get(at..at.checked_add(self.size)?)
-    }
-}
-
-/// Stack and second state of one goroutine, as ranges of [`Looks`].
-struct Look {
-    stack: std::ops::Range<usize>,
-    after: std::ops::Range<usize>,
-    got: bool,
-}
-
-/// Stacks, each followed at once by a second look at its goroutine's state.
-struct Looks {
-    stacks: Vec<u8>,
-    after: Vec<u8>,
-    list: Vec<Look>,
-}
-
-impl Looks {
-    fn read(memory: &dyn ReadMemory, wanted: &[(usize, RawG)], size: usize, bytes: usize) -> Self {
-        let mut stacks = vec![0u8; bytes];
-        let mut after = vec![0u8; wanted.len() * size];
-        let mut pieces = Vec::with_capacity(wanted.len() * 2);
-        let mut list = Vec::with_capacity(wanted.len());
-        let (mut stacks_left, mut after_left) = (stacks.as_mut_slice(), after.as_mut_slice());
-        let (mut stack_at, mut after_at) = (0, 0);
-        for (_, raw) in wanted {
-            let (start, length) = raw.live_stack();
-            let Some((stack, rest)) = stacks_left.split_at_mut_checked(length) else { break };
-            stacks_left = rest;
-            let Some((second, rest)) = after_left.split_at_mut_checked(size) else { break };
-            after_left = rest;
-            pieces.push(Piece::new(start, stack));
-            pieces.push(Piece::new(raw.address, second));
-            list.push(Look {
-                stack: stack_at..stack_at + length,
-                after: after_at..after_at + size,
-                got: false,
-            });
-            stack_at += length;
-            after_at += size;
-        }
-        memory.read_pieces(&mut pieces);
-        for (look, pair) in list.iter_mut().zip(pieces.chunks_exact(2)) {
-            look.got = pair.iter().all(|piece| piece.got || piece.into.is_empty());
-        }
-        Self { stacks, after, list }
-    }
-}
-
-/// Addresses of goroutines.
-#[derive(Debug, Default)]
-pub struct Addresses {
-    /// Addresses of `g` structures.
-    pub list: Vec<u64>,
-    /// How many more there are.
-    pub left_out: usize,
-}
-
-impl Program<'_> {
-    /// The list of all goroutines, read until its header stands still.
-    #[must_use]
-    pub fn goroutines(&self, memory: &dyn ReadMemory, limit: usize) -> Addresses {
-        let mut found = Addresses::default();
-        for _ in 0..TRIES {
-            let header = self.goroutine_list(memory);
-            let Some((start, count)) = header else { return found };
-            let taken = index(count).min(limit);
-            let mut bytes = vec![0u8; taken.saturating_mul(8)];
-            // The array may be replaced by a larger one meanwhile; the old one stays readable
-            // until it is collected.
-            let got = memory.read(start, &mut bytes);
-            if got {
-                found.list = bytes.chunks_exact(8).filter_map(|word| u64_at(word, 0)).collect();
-                found.left_out = index(count) - taken;
-                if self.goroutine_list(memory) == header {
-                    return found;
-                }
-            }
-        }
-        found
-    }
-
-    /// Address and length of the list of all goroutines.
-    #[must_use]
-    pub fn goroutine_list(&self, memory: &dyn ReadMemory) -> Option<(u64, u64)> {
-        let mut header = [0u8; 16];
-        if !memory.read(self.all_goroutines, &mut header) {
-            return None;
-        }
-        let (start, count) = (u64_at(&header, 0)?, u64_at(&header, 8)?);
-        (start != 0 && count < wide(usize::MAX >> 8)).then_some((start, count))
-    }
-}
-
-/// How many of the first goroutines have sane fields, and how many were tried.
-#[must_use]
-pub fn sanity(program: &Program<'_>, memory: &dyn ReadMemory) -> (usize, usize) {
-    let addresses = program.goroutines(memory, 64);
-    let found = Gathered::read(memory, &addresses.list, program.layout.size.into());
-    let sane = |number: &usize| {
-        let address = addresses.list.get(*number).copied().unwrap_or(0);
-        found
-            .get(*number)
-            .is_some_and(|bytes| RawG::parse(address, bytes, &program.layout).is_sane(program))
-    };
-    ((0..addresses.list.len()).filter(sane).count(), addresses.list.len())
 }

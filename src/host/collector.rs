@@ -4,6 +4,7 @@
 //! Whatever goes wrong over there (no start, a crash, a hang, garbage, out of memory) becomes the
 //! reason why facts are missing. The supervisor reaps; it tells by [`Collector::ended`].
 
+use super::goroutines::Early;
 use crate::exit::Ending;
 use crate::policy::evidence::{Evidence, Why};
 use crate::sys::spawn::{self, spawn};
@@ -19,8 +20,6 @@ use std::time::Duration;
 const ANSWER_LIMIT: usize = 4 << 20;
 /// The most taken in one turn of the loop, bytes: the program's stderr comes first.
 const TURN_LIMIT: usize = 256 << 10;
-/// The descriptor number of the program's memory in the evidence process.
-const MEMORY_FD: i32 = 3;
 
 /// How to start goinit once more: the path that is executed, and the descriptor that it may
 /// stand on.
@@ -58,8 +57,8 @@ impl Executable {
 pub struct Plan<'a> {
     /// The program to look at.
     pub pid: Pid,
-    /// Its /proc/PID/mem, opened right after its exec.
-    pub memory: Option<BorrowedFd<'a>>,
+    /// What was opened right after its exec.
+    pub early: &'a Early,
     /// Time between the two looks.
     pub sample: Duration,
     /// Time for all of it.
@@ -98,10 +97,8 @@ impl Collector {
         if let Some(null) = &null {
             descriptors.extend([(null.as_raw_fd(), 0), (null.as_raw_fd(), 2)]);
         }
-        if let Some(memory) = &plan.memory {
-            // Last: our own number 3 could be one of those above.
-            descriptors.push((memory.as_raw_fd(), MEMORY_FD));
-        }
+        // These keep their numbers, so that none can stand in another's place.
+        descriptors.extend(inherited(plan.early).iter().map(|(_, fd)| (*fd, *fd)));
         let args = arguments(plan);
         let pid = spawn(spawn::Plan {
             path: &executable.path,
@@ -239,6 +236,14 @@ pub fn failed(pid: Pid, why: &Why, now: Mono) -> Evidence {
     evidence
 }
 
+/// Descriptors that the evidence process inherits, each with the flag that names it. What stands
+/// on a standard stream's number would be overwritten, and is left out.
+fn inherited(early: &Early) -> Vec<(&'static str, i32)> {
+    let flags = [("--mem-fd", &early.memory), ("--exe-fd", &early.executable)];
+    let fds = flags.into_iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?.as_raw_fd())));
+    fds.filter(|(_, fd)| *fd > 2).collect()
+}
+
 fn arguments(plan: &Plan<'_>) -> Vec<CString> {
     // The process stops a little earlier by itself than it would be stopped.
     let deadline = plan.deadline.saturating_sub(plan.deadline / 10);
@@ -252,8 +257,11 @@ fn arguments(plan: &Plan<'_>) -> Vec<CString> {
         "--deadline".to_owned(),
         deadline.as_millis().to_string(),
     ];
-    if plan.memory.is_some() {
-        words.extend(["--mem-fd".to_owned(), MEMORY_FD.to_string()]);
+    for (flag, fd) in inherited(plan.early) {
+        words.extend([flag.to_owned(), fd.to_string()]);
+    }
+    if let Some(entry) = plan.early.entry {
+        words.extend(["--entry".to_owned(), entry.to_string()]);
     }
     words.into_iter().filter_map(|word| CString::new(word).ok()).collect()
 }

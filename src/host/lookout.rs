@@ -4,6 +4,7 @@
 use super::cgroup::{Counters, Places};
 use super::collector::{Collector, Executable, Plan, failed};
 use super::files::Root;
+use super::goroutines::Early;
 use super::sampler::Sampler;
 use super::status::Publisher;
 use crate::exit::Ending;
@@ -31,8 +32,8 @@ const HELPERS: usize = 8;
 pub struct Lookout {
     /// The program.
     pid: Pid,
-    /// Its memory, opened right after its exec.
-    memory: Option<File>,
+    /// Its memory and its executable, opened right after its exec.
+    early: Early,
     executable: Option<Executable>,
     /// Where the sampler's counters are, until the first question: a program without heartbeat
     /// needs no sampler.
@@ -49,14 +50,14 @@ pub struct Lookout {
 }
 
 impl Lookout {
-    /// Opens the program's memory: right after its exec, so that it stays readable when the
+    /// Opens the program's memory and executable: right after its exec, so that they stay readable when the
     /// program changes its user or makes itself non-dumpable.
     #[must_use]
     pub fn new(pid: Pid, go: bool, places: &Places, dump_dir: Option<PathBuf>) -> Self {
-        let memory = go.then(|| File::open(format!("/proc/{pid}/mem")).ok()).flatten();
+        let early = if go { Early::open(pid) } else { Early::default() };
         Self {
             pid,
-            memory,
+            early,
             executable: Executable::own(),
             places: Some(places.clone()),
             publisher: None,
@@ -99,12 +100,7 @@ impl Lookout {
         if self.collector.is_some() {
             return;
         }
-        let plan = Plan {
-            pid: self.pid,
-            memory: self.memory.as_ref().map(AsFd::as_fd),
-            sample: SAMPLE,
-            deadline: DEADLINE,
-        };
+        let plan = Plan { pid: self.pid, early: &self.early, sample: SAMPLE, deadline: DEADLINE };
         let none = || crate::policy::evidence::Why::Unsupported("no /proc/self/exe".to_owned());
         let started = match &self.executable {
             Some(executable) => Collector::start(executable, &plan, now),

@@ -57,9 +57,14 @@ impl Live {
         Ok(())
     }
 
+    /// Its memory file, opened now if it was not before and may be.
+    pub(crate) fn file(&self) -> Option<&File> {
+        let open = || File::open(format!("/proc/{}/mem", self.pid)).ok();
+        self.file.get_or_init(open).as_ref()
+    }
+
     fn through_file(&self, pieces: &mut [Piece<'_>]) {
-        let path = || File::open(format!("/proc/{}/mem", self.pid)).ok();
-        let Some(file) = self.file.get_or_init(path) else { return };
+        let Some(file) = self.file() else { return };
         for piece in pieces {
             piece.got = file.read_exact_at(piece.into, piece.at.0).is_ok();
         }

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod binary;
 pub mod cgroup;
 pub mod collector;
+mod denied;
+mod described;
 pub mod diagnostics;
 pub mod evidence;
 pub mod files;

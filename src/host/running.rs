@@ -3,10 +3,11 @@
 //! One thread does all tracing and ends; whatever it could not let go is let go by its end. A
 //! reaping wait of the same process would steal the stops, so PID 1 never runs this itself.
 
+use super::described::Threads;
 use crate::go::goroutine::Status;
 use crate::go::walk::{Registers, Walker};
 use crate::sys::{clock, trace};
-use crate::units::{Mono, Pid};
+use crate::units::Mono;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -23,18 +24,15 @@ enum Order {
 }
 
 /// Adds the stacks of running goroutines, as far as `deadline` allows.
-pub(crate) fn add_stacks(pid: Pid, walker: &mut Walker<'_, '_>, deadline: Mono) {
+pub(crate) fn add_stacks(threads: &Threads, walker: &mut Walker<'_, '_>, deadline: Mono) {
     let running: Vec<(usize, u64, i32)> = walker
         .goroutines()
         .iter()
         .enumerate()
         .filter(|(_, goroutine)| goroutine.status == Status::RUNNING && goroutine.thread != 0)
         .filter_map(|(number, goroutine)| {
-            Some((number, goroutine.address, i32::try_from(goroutine.thread).ok()?))
-        })
-        // In another PID namespace the number would be another thread's.
-        .filter(|(_, _, thread)| {
-            std::path::Path::new(&format!("/proc/{pid}/task/{thread}")).exists()
+            let here = threads.here(goroutine.thread)?;
+            Some((number, goroutine.address, i32::try_from(here).ok()?))
         })
         .take(RUNNING)
         .collect();

@@ -5,10 +5,10 @@
 pub mod cgroup;
 pub mod fdinfo;
 pub mod locks;
+pub mod maps;
 pub mod mountinfo;
 pub mod net;
 pub mod psi;
-pub mod sockets;
 pub mod stat;
 pub mod syscalls;
 pub mod task;

@@ -141,6 +141,20 @@ pub fn ids(text: &[u8], key: &str) -> Option<[u32; 4]> {
     Some([numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
+/// The permitted capabilities of `status`, one bit each.
+#[must_use]
+pub fn capabilities(text: &[u8]) -> u64 {
+    field(text, "CapPrm").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// The number of a process or thread in each PID namespace, from the reader's inwards (`NSpid` of
+/// `status`).
+#[must_use]
+pub fn namespace_ids(text: &[u8]) -> Vec<u32> {
+    let list = field(text, "NSpid").unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect()
+}
+
 /// The supplementary groups of `status`.
 #[must_use]
 pub fn groups(text: &[u8]) -> Vec<u32> {

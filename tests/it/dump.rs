@@ -1,16 +1,14 @@
 //! `goinit dump`: against the program's own SIGQUIT dump, from recorded memory, and on damage.
 
+mod recorded;
+
 use crate::support;
 use goinit::go::elf::Elf;
 use goinit::go::image::Image;
 use goinit::go::layout::{LAYOUTS, Layout};
-use goinit::go::memory::{Piece, ReadMemory, Recorded};
-use goinit::go::print::{self, View};
 use goinit::go::program::Program;
-use goinit::go::walk::Walker;
 use goinit::host::memory::Live;
 use goinit::units::Pid;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,15 +24,27 @@ fn build(version: &str, variant: &str) -> Option<PathBuf> {
 }
 
 fn build_of(name: &str, version: &str, variant: &str) -> Option<PathBuf> {
+    build_for(name, version, variant, "amd64")
+}
+
+/// Builds a program of tests/programs in one variant, named after it and the machine.
+fn build_for(name: &str, version: &str, variant: &str, machine: &str) -> Option<PathBuf> {
     let toolchain = support::go(version)?;
     let place = Path::new(support::PROJECT).join("target/go-programs").join(version);
     fs::create_dir_all(&place).unwrap();
-    let target = place.join(format!("{name}-{variant}"));
+    let target = place.join(format!("{name}-{machine}-{variant}"));
     let (flags, cgo): (&[&str], &str) = match variant {
         "plain" | "calibrate" => (&[], "0"),
         "stripped" => (&["-ldflags=-s -w"], "0"),
         "pie" => (&["-buildmode=pie"], "0"),
-        _ => (&["-buildmode=pie", "-ldflags=-linkmode=external -s -w"], "1"),
+        "no-inlining" => (&["-gcflags=all=-N -l"], "0"),
+        "cover" => (&["-cover"], "0"),
+        "v3" => (&["-ldflags=-s -w"], "0"),
+        "race" => (&["-race", "-ldflags=-s -w"], "1"),
+        "external" => (&["-ldflags=-linkmode=external"], "1"),
+        "static" => (&["-ldflags=-linkmode=external -extldflags=-static -s -w"], "1"),
+        "cgo" => (&["-buildmode=pie", "-ldflags=-linkmode=external -s -w"], "1"),
+        other => panic!("no variant {other}"),
     };
     if cgo == "1" && !support::have("gcc") {
         support::skip("no gcc for the cgo variant");
@@ -43,6 +53,7 @@ fn build_of(name: &str, version: &str, variant: &str) -> Option<PathBuf> {
     let mut command = Command::new(&toolchain.go);
     command.args(["build", "-trimpath"]).args(flags).arg("-o").arg(&target).arg(".");
     command.current_dir(Path::new(support::PROJECT).join("tests/programs").join(name));
+    command.env("GOARCH", machine).env("GOAMD64", if variant == "v3" { "v3" } else { "v1" });
     command.env("CGO_ENABLED", cgo).env("GOTOOLCHAIN", "local").env("GOPROXY", "off");
     command.env("GOFLAGS", "-mod=mod").env_remove("GOROOT");
     support::output(&mut command).unwrap();
@@ -116,6 +127,20 @@ fn same(ours: &[String], runtime: &[String]) -> bool {
     }
 }
 
+/// Asserts that our dump says all that the program's own dump says.
+fn compare(ours: &str, own: &str, what: &str) {
+    let (ours, own) = (parse(ours), parse(own));
+    assert!(own.len() > 60, "{what}: {} goroutines", own.len());
+    for (number, (state, frames)) in &own {
+        let found = ours.get(number);
+        let (our_state, our_frames) =
+            found.unwrap_or_else(|| panic!("{what}: no goroutine {number}"));
+        assert_eq!(our_state, state, "{what}, goroutine {number}");
+        let equal = same(our_frames, frames);
+        assert!(equal, "{what}, goroutine {number}\n{our_frames:#?}\n{frames:#?}");
+    }
+}
+
 #[test]
 fn parked_goroutines_equal_the_programs_own_dump_on_every_toolchain() {
     for version in VERSIONS {
@@ -129,175 +154,10 @@ fn parked_goroutines_equal_the_programs_own_dump_on_every_toolchain() {
                 pid.as_str(),
             ]));
             end(&mut child, 3);
-            let (ours, own) = (parse(&ours.unwrap()), fs::read_to_string(errors).unwrap());
-            let own = parse(&own);
-            assert!(own.len() > 60, "Go {version} {variant}: {} goroutines", own.len());
-            for (number, (state, frames)) in &own {
-                let (our_state, our_frames) =
-                    ours.get(number).unwrap_or_else(|| panic!("no goroutine {number}"));
-                assert_eq!(our_state, state, "Go {version} {variant}, goroutine {number}");
-                assert!(
-                    same(our_frames, frames),
-                    "Go {version} {variant}, goroutine {number}\n{our_frames:#?}\n{frames:#?}"
-                );
-            }
+            let what = format!("Go {version} {variant}");
+            compare(&ours.unwrap(), &fs::read_to_string(errors).unwrap(), &what);
         }
     }
-}
-
-/// Memory that is read and remembered.
-struct Recorder {
-    live: Live,
-    seen: RefCell<Recorded>,
-}
-
-impl ReadMemory for Recorder {
-    fn read_pieces(&self, pieces: &mut [Piece<'_>]) {
-        self.live.read_pieces(pieces);
-        for piece in pieces.iter().filter(|piece| piece.got) {
-            self.seen.borrow_mut().add(piece.at.0, piece.into);
-        }
-    }
-}
-
-/// Everything a look gives, as text; addresses and times are those of the recording.
-fn look(exe: &[u8], memory: &dyn ReadMemory) -> Result<String, String> {
-    let elf = Elf::read(&exe).map_err(|why| format!("{why:?}"))?;
-    let image = Image::of_file(&elf, exe, 0).ok_or("no image")?;
-    let program = Program::locate(image, memory).map_err(|why| why.to_string())?;
-    let mut walker = Walker::new(&program, memory);
-    walker.read(&|| false);
-    walker.find_holders(&|| false);
-    let dump = walker.finish();
-    let mut text = print::facts(&dump);
-    for goroutine in &dump.goroutines {
-        print::goroutine(&mut text, &dump, goroutine, View { system: true, now: 0 });
-    }
-    Ok(text)
-}
-
-/// Records the sample program; its executable must not be relocatable.
-fn record(version: &str) -> Option<(Vec<u8>, Recorded)> {
-    let program = build(version, "stripped")?;
-    let (mut child, _) = start(&program);
-    let live = Live::new(Pid(i32::try_from(child.id()).unwrap()), None);
-    let recorder = Recorder { live, seen: RefCell::default() };
-    let exe = fs::read(&program).unwrap();
-    let seen = look(&exe, &recorder);
-    end(&mut child, 9);
-    assert!(seen.is_ok(), "{seen:?}");
-    let mut memory = recorder.seen.into_inner();
-    memory.settle();
-    Some((exe, memory))
-}
-
-/// Deterministic pseudo-random numbers (xorshift64).
-fn next(state: &mut u64) -> usize {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    usize::try_from(*state >> 8).unwrap()
-}
-
-fn damaged(memory: &Recorded, random: &mut u64, hits: usize) -> Recorded {
-    let mut ranges = memory.ranges().to_vec();
-    for _ in 0..hits {
-        let number = next(random) % ranges.len();
-        let bytes = &mut ranges[number].1;
-        let at = next(random) % bytes.len();
-        bytes[at] = u8::try_from(next(random) & 0xff).unwrap();
-    }
-    let mut copy = Recorded::default();
-    for (at, bytes) in &ranges {
-        copy.add(*at, bytes);
-    }
-    copy.settle();
-    copy
-}
-
-/// Damages executable and memory in many ways: no panic, and every look ends soon.
-fn torture(exe: &[u8], memory: &Recorded, rounds: u32) {
-    let mut random = 0x9e37_79b9_7f4a_7c15;
-    for round in 0..rounds {
-        let mut bad = exe.to_vec();
-        let hits = 1 << (next(&mut random) % 14);
-        for _ in 0..if round % 2 == 0 { hits } else { 0 } {
-            let at = next(&mut random) % bad.len();
-            bad[at] = u8::try_from(next(&mut random) & 0xff).unwrap();
-        }
-        let memory = damaged(memory, &mut random, if round % 3 == 0 { 0 } else { hits });
-        let before = support::now();
-        let text = look(&bad, &memory).unwrap_or_default();
-        assert!(before.elapsed() < Duration::from_secs(10), "round {round}");
-        assert!(text.len() < 64 << 20, "round {round}");
-    }
-}
-
-fn data() -> PathBuf {
-    Path::new(support::PROJECT).join("tests/data/memory")
-}
-
-/// An executable of which only some ranges are kept; the rest is zero.
-fn expand(sparse: &Recorded) -> Vec<u8> {
-    let (last, tail) = sparse.ranges().last().unwrap();
-    let mut exe = vec![0u8; usize::try_from(*last).unwrap() + tail.len()];
-    for (at, bytes) in sparse.ranges() {
-        let at = usize::try_from(*at).unwrap();
-        exe[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-    exe
-}
-
-/// Zeroes each block of the executable that the look does not need.
-fn sparsify(exe: &mut [u8], memory: &Recorded, expected: &str, block: usize) {
-    for at in (64..exe.len()).step_by(block) {
-        let end = exe.len().min(at + block);
-        if exe[at..end].iter().all(|byte| *byte == 0) {
-            continue;
-        }
-        let kept = exe[at..end].to_vec();
-        exe[at..end].fill(0);
-        if look(exe, memory).as_deref() != Ok(expected) {
-            exe[at..end].copy_from_slice(&kept);
-        }
-    }
-}
-
-#[test]
-fn a_recorded_program_gives_the_recorded_dump_and_survives_damage() {
-    if std::env::var_os("GOINIT_RECORD").is_some() {
-        for version in ["1.19", "1.27"] {
-            let Some((mut exe, memory)) = record(version) else { continue };
-            let expected = look(&exe, &memory).unwrap();
-            for block in [65536, 4096, 256] {
-                sparsify(&mut exe, &memory, &expected, block);
-            }
-            let mut sparse = Recorded::default();
-            for (number, bytes) in exe.chunks(256).enumerate() {
-                let last = (number + 1) * 256 >= exe.len();
-                if last || bytes.iter().any(|byte| *byte != 0) {
-                    sparse.add(u64::try_from(number * 256).unwrap(), bytes);
-                }
-            }
-            sparse.settle();
-            let place = data().join(version);
-            fs::create_dir_all(&place).unwrap();
-            fs::write(place.join("executable.bin"), sparse.to_bytes()).unwrap();
-            fs::write(place.join("memory.bin"), memory.to_bytes()).unwrap();
-            fs::write(place.join("dump.txt"), expected).unwrap();
-        }
-    }
-    let mut seen = 0;
-    for place in fs::read_dir(data()).unwrap().map(|entry| entry.unwrap().path()) {
-        let file = |name: &str| fs::read(place.join(name)).unwrap();
-        let exe = expand(&Recorded::from_bytes(&file("executable.bin")).unwrap());
-        let memory = Recorded::from_bytes(&file("memory.bin")).unwrap();
-        let expected = String::from_utf8(file("dump.txt")).unwrap();
-        assert_eq!(look(&exe, &memory).unwrap(), expected, "{}", place.display());
-        torture(&exe, &memory, 60);
-        seen += 1;
-    }
-    assert!(seen >= 2);
 }
 
 #[test]

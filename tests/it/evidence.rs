@@ -8,12 +8,12 @@
 use crate::support;
 use goinit::exit::Ending;
 use goinit::host::collector::{Collector, Executable, Plan};
+use goinit::host::goroutines::Early;
 use goinit::policy::evidence::{Evidence, Probe, Why};
 use goinit::sys::clock;
 use goinit::units::{Pid, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::ffi::CString;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -52,7 +52,7 @@ impl Stuck {
 /// Runs the collector as the supervisor does: poll, read, reap, deadline.
 fn collect(executable: &Executable, pid: Pid, deadline: Duration) -> Evidence {
     let sample = Duration::from_millis(50);
-    run(executable, &Plan { pid, memory: None, sample, deadline })
+    run(executable, &Plan { pid, early: &Early::default(), sample, deadline })
 }
 
 fn run(executable: &Executable, plan: &Plan<'_>) -> Evidence {
@@ -173,8 +173,9 @@ fn the_fifo_the_child_and_the_stop_are_seen() {
 
     // The descriptor that is handed over is the memory that is read: here, nothing but zeroes.
     let zeroes = std::fs::File::open("/dev/zero").unwrap();
-    let (memory, sample) = (Some(zeroes.as_fd()), Duration::from_millis(50));
-    let plan = Plan { pid: stuck.pid(), memory, sample, deadline: SECONDS };
+    let early = Early { memory: Some(zeroes), ..Early::default() };
+    let sample = Duration::from_millis(50);
+    let plan = Plan { pid: stuck.pid(), early: &early, sample, deadline: SECONDS };
     let call = run(&goinit(), &plan).threads.got().unwrap()[0].syscall.got().unwrap().clone();
     assert!(call.unwrap().text.starts_with("openat(AT_FDCWD, \"\", "));
 

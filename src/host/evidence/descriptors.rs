@@ -18,22 +18,22 @@ const LIMIT: usize = 8192;
 
 /// The program's descriptors.
 #[derive(Debug, Default)]
-pub(super) struct Descriptors {
+pub(crate) struct Descriptors {
     links: HashMap<u32, String>,
     sockets: HashMap<u64, Entry>,
     /// The lowest descriptor for each socket inode.
     by_inode: HashMap<u64, u32>,
     /// How many are open; absent where denied.
-    pub(super) count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// Why there are no links, if there are none.
-    pub(super) missing: Option<Why>,
+    pub(crate) missing: Option<Why>,
     /// Whether files may be looked at: stat(2) on a file of a dead server hangs.
-    pub(super) look_at_files: bool,
+    pub(crate) look_at_files: bool,
 }
 
 impl Descriptors {
     /// Reads links and socket tables.
-    pub(super) fn read(program: &Program) -> Self {
+    pub(crate) fn read(program: &Program) -> Self {
         let mut found = Self::default();
         let fds = match program.numbers(&format!("/proc/{}/fd", program.pid), LIMIT) {
             Ok((fds, count)) => {
@@ -45,17 +45,28 @@ impl Descriptors {
                 Vec::new()
             }
         };
-        for fd in fds {
+        found.look_at(&fds, program);
+        found
+    }
+
+    /// Reads links and socket tables for some descriptors.
+    pub(crate) fn of(program: &Program, fds: &[u32]) -> Self {
+        let mut found = Self::default();
+        found.look_at(fds.get(..LIMIT).unwrap_or(fds), program);
+        found
+    }
+
+    fn look_at(&mut self, fds: &[u32], program: &Program) {
+        for &fd in fds {
             let Ok(link) = program.link(&format!("fd/{fd}")) else { continue };
             if let Link::Socket(inode) = Link::parse(&link) {
-                found.by_inode.entry(inode).or_insert(fd);
+                self.by_inode.entry(inode).or_insert(fd);
             }
-            found.links.insert(fd, link);
+            self.links.insert(fd, link);
         }
-        if !found.by_inode.is_empty() {
-            found.read_sockets(program);
+        if !self.by_inode.is_empty() {
+            self.read_sockets(program);
         }
-        found
     }
 
     /// Takes the program's own sockets out of the tables of its network namespace.
@@ -79,7 +90,7 @@ impl Descriptors {
     }
 
     /// All sockets, in the order of their descriptors.
-    pub(super) fn sockets(&self) -> Vec<Socket> {
+    pub(crate) fn sockets(&self) -> Vec<Socket> {
         let mut all: Vec<Socket> = self.sockets.values().map(|entry| self.socket(entry)).collect();
         all.sort_unstable_by_key(|socket| socket.fd);
         all
@@ -102,12 +113,12 @@ impl Descriptors {
     }
 
     /// What the link of a descriptor says.
-    pub(super) fn link(&self, fd: u32) -> Option<&str> {
+    pub(crate) fn link(&self, fd: u32) -> Option<&str> {
         self.links.get(&fd).map(String::as_str)
     }
 
     /// What a descriptor is.
-    pub(super) fn target(&self, fd: u32, program: &Program) -> Option<Target> {
+    pub(crate) fn target(&self, fd: u32, program: &Program) -> Option<Target> {
         let path = self.link(fd)?.to_owned();
         let (kind, socket) = match Link::parse(&path) {
             Link::Socket(inode) => {
@@ -125,7 +136,7 @@ impl Descriptors {
     }
 
     /// What a path argument is; relative paths are not followed.
-    pub(super) fn path_target(&self, path: &str, program: &Program) -> Target {
+    pub(crate) fn path_target(&self, path: &str, program: &Program) -> Target {
         let at = format!("/proc/{}/root{path}", program.pid);
         let kind = if path.starts_with('/') {
             self.file_kind(path, &at, program)
@@ -162,7 +173,7 @@ impl Descriptors {
     }
 
     /// The path of an open file with this inode (`ino` of fdinfo, Linux 5.14 and later).
-    pub(super) fn path_of_inode(&self, inode: u64, program: &Program) -> Option<String> {
+    pub(crate) fn path_of_inode(&self, inode: u64, program: &Program) -> Option<String> {
         /// Files looked at; each costs one open.
         const LIMIT: usize = 1024;
         let mut paths: Vec<(u32, &String)> = self
@@ -181,7 +192,7 @@ impl Descriptors {
     }
 
     /// How many descriptors an epoll set watches.
-    pub(super) fn epoll_size(&self, fd: u32, program: &Program) -> Option<u64> {
+    pub(crate) fn epoll_size(&self, fd: u32, program: &Program) -> Option<u64> {
         if !matches!(Link::parse(self.link(fd)?), Link::Anonymous("eventpoll")) {
             return None;
         }
@@ -218,11 +229,11 @@ fn anonymous(word: &str) -> TargetKind {
 
 /// Descriptors, and memory where it may be read.
 #[derive(Debug)]
-pub(super) struct Eyes<'a> {
+pub(crate) struct Eyes<'a> {
     /// The descriptors.
-    pub(super) descriptors: &'a Descriptors,
+    pub(crate) descriptors: &'a Descriptors,
     /// /proc/PID/mem.
-    pub(super) memory: Option<&'a File>,
+    pub(crate) memory: Option<&'a File>,
 }
 
 impl Lookup for Eyes<'_> {

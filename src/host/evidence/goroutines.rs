@@ -1,34 +1,36 @@
 //! Goroutines and package init, read from the program's memory.
 
 use crate::go::summary::{ChannelText, FrameText, Group, Summary};
-use crate::host::goroutines::{Access, Denied, summary};
+use crate::host::goroutines::{Access, Denied, Early, summary};
 use crate::policy::evidence::{
     Channel, Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, LockStep, Probe, Wakers,
     Why,
 };
 use crate::units::{Mono, Pid};
-use std::fs::File;
 
 /// What the reader of goroutines is given.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct Look {
     /// The program.
     pub pid: Pid,
-    /// Its memory: /proc/PID/mem, opened right after its exec if goinit started it.
-    pub memory: Option<&'a File>,
+    /// What was opened right after its exec, if goinit started it.
+    pub early: Early,
     /// When it has to be done.
     pub until: Mono,
 }
 
 /// All goroutines, or why they cannot be read.
 #[must_use]
-pub fn goroutines(look: &Look<'_>) -> Probe<Goroutines> {
-    let memory = look.memory.and_then(|file| file.try_clone().ok());
-    match summary(Access { pid: look.pid, memory, running: true }, look.until) {
+pub fn goroutines(look: Look) -> Probe<Goroutines> {
+    let access = Access { early: look.early, running: true, ..Access::to(look.pid) };
+    match summary(access, look.until) {
         Ok(summary) => Probe::Got(facts(&summary)),
         Err(Denied::Gone(_)) => Probe::Missing(Why::Gone),
         Err(Denied::Permission(rule)) => Probe::Missing(Why::Denied(rule)),
         Err(Denied::Refused(refused)) => Probe::Missing(Why::Unsupported(refused.to_string())),
+        Err(error @ (Denied::Bare(_) | Denied::NoWay)) => {
+            Probe::Missing(Why::Unsupported(error.to_string()))
+        }
         Err(error @ Denied::File(..)) => Probe::Missing(Why::Failed(error.to_string())),
     }
 }
@@ -43,10 +45,6 @@ fn facts(summary: &Summary) -> Goroutines {
         let members = summary.groups.iter().filter(|group| !group.system && group.state == state);
         members.map(|group| wide(group.count)).sum::<u64>()
     };
-    let init_function = main.and_then(|group| {
-        let frame = group.frames.iter().rev().find(|frame| is_init(&frame.function))?;
-        Some(frame.function.clone())
-    });
     Goroutines {
         go_version: Some(summary.version.clone()).filter(|version| !version.is_empty()),
         total: wide(summary.users),
@@ -57,7 +55,7 @@ fn facts(summary: &Summary) -> Goroutines {
             done: wide(init.done),
             total: wide(init.total),
             running: init.running.clone(),
-            function: init_function,
+            function: summary.init_function.clone(),
             pending: init.pending.iter().take(32).cloned().collect(),
         }),
         wakers: Wakers {
@@ -84,24 +82,12 @@ fn receives_signals(group: &Group) -> bool {
     group.frames.iter().any(|frame| frame.function == "os/signal.loop")
 }
 
-/// Whether a function is a package's init, in the runtime's spelling.
-fn is_init(function: &str) -> bool {
-    let short = function.rsplit('/').next().unwrap_or(function);
-    let name = short.split_once('.').map(|(_, name)| name).unwrap_or_default();
-    name == "init" || name.starts_with("init.")
-}
-
 fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn frame(text: &FrameText) -> Frame {
-    let (file, line) = text.place.rsplit_once(':').unwrap_or((&text.place, "0"));
-    Frame {
-        function: text.function.clone(),
-        file: file.to_owned(),
-        line: line.parse().unwrap_or(0),
-    }
+    Frame { function: text.function.clone(), file: text.file.clone(), line: text.line.into() }
 }
 
 fn main_goroutine(main: &Group) -> Goroutine {

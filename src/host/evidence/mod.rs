@@ -8,10 +8,10 @@
 mod cgroup;
 mod children;
 mod confine;
-mod descriptors;
+pub(crate) mod descriptors;
 mod goroutines;
 mod locks;
-mod proc;
+pub(crate) mod proc;
 mod process;
 mod task;
 mod threads;
@@ -20,6 +20,7 @@ pub use goroutines::{Look, goroutines};
 
 use crate::exit::Code;
 use crate::host::files::Root;
+use crate::host::goroutines::Early;
 use crate::policy::evidence::{Evidence, Probe, Why};
 use crate::sys::{clock, limits, poll};
 use crate::units::Mono;
@@ -44,7 +45,9 @@ pub fn main(args: Vec<OsString>) -> Code {
     std::panic::set_hook(Box::new(|_| ()));
     let program = Program::new(Root::live(), task.pid);
     // Before descriptors are closed: this one was inherited, too.
-    let early = task.memory.and_then(limits::inherited).map(File::from);
+    let adopt = |fd: Option<i32>| fd.and_then(limits::inherited).map(File::from);
+    let early =
+        Early { memory: adopt(task.memory), executable: adopt(task.executable), entry: task.entry };
     confine::confine(&program, task.deadline);
     let mut inquiry = Inquiry {
         evidence: Evidence { at: started, pid: task.pid, ..Evidence::default() },
@@ -67,7 +70,7 @@ struct Inquiry {
 }
 
 impl Inquiry {
-    fn run(&mut self, task: &Task, early: Option<File>) {
+    fn run(&mut self, task: &Task, early: Early) {
         let group = attempt(|| cgroup::Group::find(&self.program));
         confine::fit_into(group.as_ref().ok().and_then(cgroup::Group::headroom));
         let process = attempt(|| process::Look::take(&self.program));
@@ -103,14 +106,16 @@ impl Inquiry {
         self.tell(&["sample_ms", "cgroup", "process", "threads", "locks", "children", "left_out"]);
 
         // From here on, reads may hang.
-        let memory = early.or_else(|| File::open(format!("/proc/{}/mem", self.program.pid)).ok());
+        let again = || File::open(format!("/proc/{}/mem", self.program.pid)).ok();
+        let early = early.if_current();
+        let memory = early.memory.as_ref().and_then(|file| file.try_clone().ok()).or_else(again);
         self.descriptors.look_at_files = true;
         self.tell_threads(&threads, &threads_later, memory.as_ref(), true);
         self.tell_children(&children, &children_later, true);
         self.tell(&["threads", "children"]);
 
-        let look = Look { pid: self.program.pid, memory: memory.as_ref(), until: self.until };
-        self.evidence.goroutines = attempt(|| match goroutines(&look) {
+        let look = Look { pid: self.program.pid, early, until: self.until };
+        self.evidence.goroutines = attempt(|| match goroutines(look) {
             Probe::Got(found) => Ok(found),
             Probe::Missing(why) => Err(why),
         })

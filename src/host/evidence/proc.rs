@@ -8,35 +8,35 @@ use std::io;
 use std::path::Path;
 
 /// Room for a file about one process or thread.
-pub(super) const SMALL: usize = 64 * 1024;
+pub(crate) const SMALL: usize = 64 * 1024;
 /// Room for a table of the whole system.
-pub(super) const LARGE: usize = 4 * 1024 * 1024;
+pub(crate) const LARGE: usize = 4 * 1024 * 1024;
 
 /// The program that is looked at, through /proc.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     root: Root,
     /// Its number.
-    pub(super) pid: Pid,
+    pub(crate) pid: Pid,
 }
 
 impl Program {
-    pub(super) fn new(root: Root, pid: Pid) -> Self {
+    pub(crate) fn new(root: Root, pid: Pid) -> Self {
         Self { root, pid }
     }
 
     /// Where files are read.
-    pub(super) const fn root(&self) -> &Root {
+    pub(crate) const fn root(&self) -> &Root {
         &self.root
     }
 
     /// The contents of /proc/PID/`name`, at most `limit` bytes.
-    pub(super) fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Why> {
+    pub(crate) fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Why> {
         self.read_at(&format!("/proc/{}/{name}", self.pid), limit)
     }
 
     /// The contents of any file, at most `limit` bytes.
-    pub(super) fn read_at(&self, path: &str, limit: usize) -> Result<Vec<u8>, Why> {
+    pub(crate) fn read_at(&self, path: &str, limit: usize) -> Result<Vec<u8>, Why> {
         let mut bytes = Vec::new();
         match self.root.read(path.as_bytes(), limit, &mut bytes) {
             Ok(_) => Ok(bytes),
@@ -45,7 +45,7 @@ impl Program {
     }
 
     /// What the link /proc/PID/`name` says.
-    pub(super) fn link(&self, name: &str) -> Result<String, Why> {
+    pub(crate) fn link(&self, name: &str) -> Result<String, Why> {
         let path = format!("/proc/{}/{name}", self.pid);
         match std::fs::read_link(self.root.locate(Path::new(&path))) {
             Ok(target) => Ok(target.to_string_lossy().into_owned()),
@@ -55,7 +55,7 @@ impl Program {
 
     /// The entries of a directory that are numbers, in order, at most `limit` of them; and how
     /// many there are in all.
-    pub(super) fn numbers(&self, path: &str, limit: usize) -> Result<(Vec<u32>, u64), Why> {
+    pub(crate) fn numbers(&self, path: &str, limit: usize) -> Result<(Vec<u32>, u64), Why> {
         let entries = std::fs::read_dir(self.root.locate(Path::new(path)))
             .map_err(|error| self.why(&error, path))?;
         let mut all: Vec<u32> = entries
