@@ -83,6 +83,8 @@ impl Signal {
     pub const ABRT: Self = Self(6);
     /// SIGKILL.
     pub const KILL: Self = Self(9);
+    /// SIGPIPE.
+    pub const PIPE: Self = Self(13);
     /// SIGTERM.
     pub const TERM: Self = Self(15);
     /// SIGCHLD.

@@ -15,14 +15,19 @@ pub(crate) mod run;
 pub(crate) mod values;
 
 use crate::exit::Code;
-use std::ffi::OsString;
-use std::process::ExitCode;
+use crate::sys::start;
+use std::ffi::{OsString, c_int};
+use std::panic::catch_unwind;
 
-/// Everything `goinit` does, from its arguments to its exit code.
+pub use crate::sys::start::Argv;
+
+/// Everything `goinit` does, from the arguments of C's `main` to its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
-    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    ExitCode::from(dispatch(&mut arguments).0)
+pub fn main(count: c_int, arguments: Argv) -> c_int {
+    let arguments = start::enter(count, arguments);
+    // The panic itself was printed. It must not unwind into C.
+    let code = catch_unwind(|| dispatch(&mut arguments.into_iter().skip(1).collect()));
+    code.unwrap_or(Code::FAILED).0.into()
 }
 
 fn dispatch(arguments: &mut Vec<OsString>) -> Code {

@@ -167,6 +167,9 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
+        let own = pipe.iter().flat_map(|pipe| [pipe.reader.as_fd(), pipe.writer.as_fd()]);
+        let own = own.chain(log.as_ref().map(AsFd::as_fd)).chain(waker.as_ref().map(AsFd::as_fd));
+        fd::close_all_but(&own.chain([signals.as_fd()]).collect::<Vec<_>>());
         // Nobody is killed for memory between exec and here, and the start is not kept waiting.
         let oom_kills = OomWatch::new(&self.root, places);
         let go = program.go().is_some();
@@ -178,7 +181,6 @@ impl Start {
         }
         self.greet(child, program, settings, limits, framing);
         let raw = config.raw.as_deref().and_then(|path| self.tee(path));
-        fd::close_inherited();
         job::go_to_root();
         let birth = Birth {
             child,
@@ -203,7 +205,7 @@ impl Start {
         );
         let name_orphans = config.warn_reaped;
         let mut session = Session::new(config, birth, self.outbox, diagnosis);
-        let sink = Sink::start(log, waker);
+        let sink = Sink::new(log, waker);
         Supervisor {
             signals,
             child,
@@ -271,7 +273,7 @@ impl Start {
     fn tee(&mut self, path: &Path) -> Option<Sink> {
         let mut options = std::fs::OpenOptions::new();
         match options.append(true).create(true).open(path) {
-            Ok(file) => Some(Sink::start(Some(OwnedFd::from(file)), fd::Waker::new().ok())),
+            Ok(file) => Some(Sink::new(Some(OwnedFd::from(file)), fd::Waker::new().ok())),
             Err(error) => {
                 self.warn(&format!("--raw {}: {error}; the run goes on without", path.display()));
                 None
@@ -371,6 +373,7 @@ fn disabled(run: &Run, reason: &OsStr, inherited: Mask) -> Code {
     let (code, sentence) = match program::find(&root, &command, path.as_deref()) {
         Err(search) => startable::not_found(&search),
         Ok(path) => {
+            signals::stop_ignoring_pipes();
             signals::set_mask(inherited);
             let args: Vec<_> = run.command.iter().map(|arg| c_string(arg)).collect();
             let error =

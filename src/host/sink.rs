@@ -1,10 +1,12 @@
-//! The log's writer: a thread of its own, because a log pipe that nobody reads blocks write(2),
-//! and the loop must go on draining the program's stderr.
+//! The log. A record that fits one atomic write is written at once where that cannot wait; the
+//! rest is a writer's, a thread of its own that is started when it is first needed: a log pipe
+//! that nobody reads blocks write(2), and the loop must go on draining the program's stderr.
 //!
 //! What is written, and what is given up, is decided by [`Backlog`].
 
-use crate::policy::backlog::{Backlog, Batch, Class, SinkReport};
-use crate::sys::fd::{Waker, writable, write};
+use crate::policy::backlog::{ATOMIC, Backlog, Batch, Class, SinkReport};
+use crate::sys::fd::{Waker, writable, write, write_now};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// Where the log goes; nothing when standard error is closed.
+    out: Option<File>,
     /// Nothing when no descriptor was left for it: then nobody is woken.
     waker: Option<Waker>,
 }
@@ -28,63 +32,96 @@ impl Shared {
 #[derive(Debug, Default)]
 struct Queue {
     backlog: Backlog,
+    /// Taken out of the backlog and not yet written, as long as the writer does not hold it.
+    batch: Batch,
     /// Records that could not be written: the reader went away, the disk is full.
     unwritten: u64,
     /// The writer is inside write(2) or about to be.
     busy: bool,
     /// The loop wants to be woken when everything is written or there is room again.
     awaited: bool,
+    /// Whether the log can say that a write would wait.
+    at_once: bool,
+    /// Whether the writer was started.
+    writer: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.backlog.is_empty() && self.batch.bytes.is_empty()
+    }
+
+    /// Writes what fits one atomic write, unless that would wait or something is before it.
+    fn write_at_once(&mut self, out: BorrowedFd<'_>) {
+        if !self.at_once || self.busy || !self.batch.bytes.is_empty() {
+            return;
+        }
+        if self.backlog.length() > ATOMIC {
+            return;
+        }
+        self.backlog.take(&mut self.batch);
+        match write_now(out, &self.batch.bytes) {
+            Ok(written) => self.batch.written(written),
+            // What it is, the writer finds out.
+            Err(error) => self.at_once = error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 /// The loop's end of the log.
 #[derive(Debug)]
 pub struct Sink {
     shared: Arc<Shared>,
-    /// Whether there is a writer at all.
-    running: bool,
 }
 
 /// Stack of the writer thread: it calls write(2) and little else.
 const STACK_BYTES: usize = 64 << 10;
 
 impl Sink {
-    /// Starts the writer on `out`, the log's descriptor. Without one (standard error closed), or
-    /// when no thread can be made, records count as unwritten and everything else goes on.
+    /// A log that goes to `out`. Without it (standard error closed) records count as unwritten and
+    /// everything else goes on.
     #[must_use]
-    pub fn start(out: Option<OwnedFd>, waker: Option<Waker>) -> Self {
-        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), waker });
-        let theirs = Arc::clone(&shared);
-        let running = out.is_some_and(|out| {
-            std::thread::Builder::new()
-                .name("log".into())
-                .stack_size(STACK_BYTES)
-                .spawn(move || writer(&theirs, out.as_fd()))
-                .is_ok()
-        });
-        Self { shared, running }
+    pub fn new(out: Option<OwnedFd>, waker: Option<Waker>) -> Self {
+        let out = out.map(File::from);
+        // A file may keep a write waiting for its disk whatever it was asked for.
+        let file = |out: &File| out.metadata().is_ok_and(|about| about.is_file());
+        let at_once = out.as_ref().is_some_and(|out| !file(out));
+        let queue = Mutex::new(Queue { at_once, ..Queue::default() });
+        Self { shared: Arc::new(Shared { queue, filled: Condvar::new(), out, waker }) }
     }
 
     /// Queues rendered records; never waits.
     pub fn push<'a>(&self, records: impl Iterator<Item = (Class, &'a [u8])>) {
         let mut queue = lock(&self.shared);
+        let Some(out) = &self.shared.out else {
+            records.for_each(|_| queue.unwritten += 1);
+            return;
+        };
         for (class, record) in records {
-            if self.running {
-                queue.backlog.push(class, record);
-            } else {
-                queue.unwritten += 1;
-            }
+            queue.backlog.push(class, record);
         }
-        let wake = !queue.busy && !queue.backlog.is_empty();
+        queue.write_at_once(out.as_fd());
+        if queue.busy || queue.is_empty() {
+            return;
+        }
+        if !queue.writer {
+            // Where no thread can be made, the next records try again.
+            queue.writer = self.start_writer();
+        }
         drop(queue);
-        if wake {
-            self.shared.filled.notify_one();
-        }
+        self.shared.filled.notify_one();
+    }
+
+    fn start_writer(&self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("log".into()).stack_size(STACK_BYTES);
+        thread.spawn(move || writer(&shared)).is_ok()
     }
 
     /// Where the log stands; asks to be woken when it is not yet flushed.
     pub fn report(&self) -> SinkReport {
         let mut queue = lock(&self.shared);
-        let flushed = queue.backlog.is_empty() && !queue.busy;
+        let flushed = queue.is_empty() && !queue.busy;
         queue.awaited = !flushed;
         SinkReport {
             dropped: queue.backlog.dropped(),
@@ -112,26 +149,32 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Queue> {
     shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn writer(shared: &Shared, out: BorrowedFd<'_>) {
+fn writer(shared: &Shared) {
+    let Some(out) = &shared.out else { return };
     let mut batch = Batch::default();
     let mut queue = lock(shared);
     loop {
-        while queue.backlog.is_empty() {
+        while queue.is_empty() {
             queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let was_full = !queue.backlog.has_room();
-        queue.backlog.take(&mut batch);
+        // First what could not be written at once.
+        std::mem::swap(&mut batch, &mut queue.batch);
+        if batch.bytes.is_empty() {
+            queue.backlog.take(&mut batch);
+        }
         queue.busy = true;
         let room_again = was_full && queue.backlog.has_room();
         drop(queue);
         if room_again {
             shared.wake();
         }
-        let unwritten = write_out(out, &batch);
+        let unwritten = write_out(out.as_fd(), &batch);
+        batch.clear();
         queue = lock(shared);
         queue.busy = false;
         queue.unwritten += unwritten;
-        if queue.backlog.is_empty() && (queue.awaited || unwritten > 0) {
+        if queue.is_empty() && (queue.awaited || unwritten > 0) {
             queue.awaited = false;
             shared.wake();
         }
@@ -168,4 +211,82 @@ fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{clock, fd, poll};
+    use std::io::Read;
+    use std::time::Duration;
+
+    fn log() -> (File, Sink) {
+        let (reader, writer) = fd::pipe().unwrap();
+        (File::from(reader), Sink::new(Some(writer), Waker::new().ok()))
+    }
+
+    fn push(sink: &Sink, record: &[u8]) {
+        sink.push(std::iter::once((Class::Line, record)));
+    }
+
+    fn flushed(sink: &Sink) -> bool {
+        let now = clock::now();
+        let until = now.mono.after(Duration::from_secs(10));
+        while !sink.report().flushed && clock::mono() < until {
+            let [_] = poll::readable([sink.waker()], Some(until), clock::now());
+            sink.heard();
+        }
+        sink.report().flushed
+    }
+
+    #[test]
+    fn a_record_that_finds_room_is_written_at_once_without_a_thread() {
+        let (mut reader, sink) = log();
+        push(&sink, b"one\n");
+        push(&sink, b"two\n");
+        assert!(sink.report().flushed);
+        // Pipes can say so from Linux 5.9 on.
+        assert!(!lock(&sink.shared).writer);
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\ntwo\n");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_and_the_order_stays() {
+        let (mut reader, sink) = log();
+        let long = [b"x".repeat(1_999), b"\n".to_vec()].concat();
+        let mut expected = Vec::new();
+        // 64 KiB fit into the pipe; what follows is the writer's, short or long.
+        for number in 0..100 {
+            let short = format!("{number}\n").into_bytes();
+            for record in [&long, &short] {
+                push(&sink, record);
+                expected.extend_from_slice(record);
+            }
+        }
+        assert!(!sink.report().flushed);
+        let mut got = vec![0; expected.len()];
+        reader.read_exact(&mut got).unwrap();
+        assert!(flushed(&sink));
+        assert!(got == expected, "the order is another one");
+        push(&sink, b"after\n");
+        let mut got = [0; 6];
+        reader.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"after\n");
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_counted() {
+        let (reader, sink) = log();
+        drop(reader);
+        push(&sink, b"one\n");
+        push(&sink, b"two\n");
+        assert!(flushed(&sink));
+        assert_eq!(sink.report().unwritten, 2);
+        let closed = Sink::new(None, None);
+        push(&closed, b"three\n");
+        assert_eq!((closed.report().unwritten, closed.report().flushed), (1, true));
+    }
 }

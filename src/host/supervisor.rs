@@ -1,13 +1,13 @@
 //! The loop: owns the descriptors, feeds the session, performs its actions.
 //!
 //! From the first turn on there is no early return and no exit but [`Action::Finish`]. The loop
-//! never writes to descriptors 1 or 2 and never waits for anything but poll.
+//! waits for nothing but poll.
 
 use super::diagnostics;
 use super::lookout::Lookout;
 use super::sink::Sink;
 use super::termination::Message;
-use crate::exit::Code;
+use crate::exit::{Code, Ending};
 use crate::policy::backlog::{Class, SinkReport};
 use crate::policy::event::{Action, Event, Identity, Reaped};
 use crate::policy::session::Session;
@@ -65,7 +65,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 impl Supervisor {
     /// Runs until the session finishes; gives goinit's exit code.
     pub fn run(mut self, session: &mut Session) -> Code {
-        let mut buffer = vec![0u8; TURN_BYTES];
+        let mut buffer = Vec::with_capacity(TURN_BYTES);
         let mut report = SinkReport::default();
         // The program may have ended before the loop began.
         let mut reap = true;
@@ -207,8 +207,10 @@ impl Supervisor {
                     continue;
                 }
                 Next::Changed(pid, Change::Ended(ending)) => {
-                    let oom_kills = (pid == self.child).then(|| self.oom_kills.since_start());
-                    Event::Reaped(Reaped { pid, ending, identity, oom_kills: oom_kills.flatten() })
+                    let killed = pid == self.child
+                        && matches!(ending, Ending::Signalled { signal: Signal::KILL, .. });
+                    let oom_kills = killed.then(|| self.oom_kills.since_start()).flatten();
+                    Event::Reaped(Reaped { pid, ending, identity, oom_kills })
                 }
                 Next::Changed(pid, Change::Stopped(signal)) => Event::Stopped(pid, signal),
                 Next::Changed(pid, Change::Continued) => Event::Continued(pid),
@@ -227,14 +229,14 @@ impl Supervisor {
         &mut self,
         session: &mut Session,
         now: Now,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         code: &mut Option<Code>,
     ) {
         let mut total = 0;
         let mut failures = 0;
         while total < TURN_BYTES {
             let Some(stderr) = &self.stderr else { return };
-            match fd::read(stderr.as_fd(), buffer) {
+            match fd::read_over(stderr.as_fd(), buffer) {
                 Ok(0) => {
                     self.stderr = None;
                     self.feed(session, now, &Event::StderrClosed, code);
@@ -242,11 +244,10 @@ impl Supervisor {
                 }
                 Ok(length) => {
                     total += length;
-                    let bytes = buffer.get(..length).unwrap_or_default();
                     if let Some(raw) = &self.raw {
-                        raw.push(std::iter::once((Class::Line, bytes)));
+                        raw.push(std::iter::once((Class::Line, buffer.as_slice())));
                     }
-                    self.feed(session, now, &Event::Stderr(bytes), code);
+                    self.feed(session, now, &Event::Stderr(buffer), code);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.feed(session, now, &Event::Quiet, code);

@@ -22,7 +22,7 @@ pub const RESERVED: usize = 128 << 10;
 /// Bytes the sink takes at once.
 const BATCH: usize = 64 << 10;
 /// A write of several records stays below PIPE_BUF, so that it is atomic on a pipe.
-const ATOMIC: usize = 4_096;
+pub const ATOMIC: usize = 4_096;
 
 /// Records given up so far, by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,12 @@ impl Backlog {
         self.items.is_empty()
     }
 
+    /// Bytes that wait.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether a line of ordinary length still finds room.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -137,9 +143,7 @@ impl Backlog {
     /// Moves whole records from the front into `batch`, with the length of each write that shall
     /// be made of them: as many records as stay atomic together, or one long one.
     pub fn take(&mut self, batch: &mut Batch) {
-        batch.bytes.clear();
-        batch.writes.clear();
-        batch.records.clear();
+        batch.clear();
         let mut total = 0;
         while let Some(item) = self.items.front().copied() {
             if total > 0 && total + item.length > BATCH {
@@ -180,6 +184,27 @@ pub struct Batch {
     pub writes: Vec<usize>,
     /// How many records each write holds.
     pub records: Vec<u64>,
+}
+
+impl Batch {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.writes.clear();
+        self.records.clear();
+    }
+
+    /// So many bytes of the first write are done.
+    pub fn written(&mut self, count: usize) {
+        let Some(first) = self.writes.first_mut() else { return };
+        let count = count.min(*first);
+        *first -= count;
+        self.bytes.drain(..count);
+        if *first == 0 {
+            self.writes.remove(0);
+            self.records.remove(0);
+        }
+    }
 }
 
 #[cfg(test)]

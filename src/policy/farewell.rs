@@ -83,7 +83,7 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
         .put("counters.orphans", session.counts.orphans)
         .put("counters.dropped_lines", session.sink.dropped.lost() + session.sink.unwritten)
         .put("counters.dropped_snapshots", session.sink.dropped.snapshots);
-    let figures = session.diagnosis.as_ref().map(Diagnosis::counters).unwrap_or_default();
+    let figures = session.diagnosis.as_deref().map(Diagnosis::counters).unwrap_or_default();
     for (path, value) in figures {
         record = record.put(path, value);
     }
@@ -102,7 +102,7 @@ fn message(session: &Session, end: &End, code: Code, sentence: &str) -> String {
         ("by", end.by.word().into()),
         ("run", session.outbox.frame.run().to_owned().into()),
     ];
-    let diagnosis = session.diagnosis.as_ref();
+    let diagnosis = session.diagnosis.as_deref();
     let verdict = diagnosis.and_then(Diagnosis::verdict);
     members.extend(diagnosis.and_then(Diagnosis::stalled).map(|kind| ("stall", kind.into())));
     members.extend(verdict.map(|found| ("verdict", found.cause.into())));
@@ -116,7 +116,7 @@ fn message(session: &Session, end: &End, code: Code, sentence: &str) -> String {
 
 /// What the verdict adds to a sentence: `: it waits for …`.
 fn because(session: &Session) -> String {
-    let verdict = session.diagnosis.as_ref().and_then(Diagnosis::verdict);
+    let verdict = session.diagnosis.as_deref().and_then(Diagnosis::verdict);
     verdict.map_or_else(String::new, |found| format!(": {}", found.sentence))
 }
 
@@ -157,7 +157,8 @@ fn end(session: &Session) -> End {
         Some(Ending::Exited(0)) => {
             ("completed", By::Child, "the program ended with exit code 0".to_owned())
         }
-        Some(Ending::Exited(code)) => match session.diagnosis.as_ref().and_then(Diagnosis::crash) {
+        Some(Ending::Exited(code)) => match session.diagnosis.as_deref().and_then(Diagnosis::crash)
+        {
             Some(crash) => {
                 let word = if crash.kind == "panic" { "panic" } else { "fatal error" };
                 let text = format!("{word}: {}; exit code {code}", crash.message);

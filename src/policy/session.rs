@@ -14,7 +14,7 @@ use super::outbox::Outbox;
 use super::record::{Origin, Record, Severity};
 use super::shutdown::{Reason, Shutdown};
 use crate::exit::Ending;
-use crate::units::{Mono, Now, Pid, Received, Signal, Target};
+use crate::units::{Mono, Now, Pid, Received, Signal, Target, Wall};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the session has to know about the start.
@@ -41,15 +41,34 @@ pub struct Session {
     pub(super) birth: Birth,
     pub(super) shutdown: Shutdown,
     pub(super) outbox: Outbox,
-    pub(super) diagnosis: Option<Diagnosis>,
+    pub(super) diagnosis: Option<Box<Diagnosis>>,
     pub(super) counts: Counts,
     pub(super) sink: SinkReport,
     /// The program's end, once known.
     pub(super) end: Option<Reaped>,
+    /// Signals whose records are not written yet: passing them on comes first.
+    heard: Vec<Heard>,
     dropped_said: u64,
     /// The deadline has passed and evidence is being collected until then.
     looking: Option<Mono>,
     finished: bool,
+}
+
+/// A signal that arrived.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Wall,
+    received: Received,
+    fate: Fate,
+}
+
+/// What became of a signal.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Passed(Signal),
+    HeldBack,
+    Dropped,
+    TooLate,
 }
 
 /// What is counted for the last record.
@@ -69,10 +88,11 @@ impl Session {
             birth,
             shutdown,
             outbox,
-            diagnosis: Some(diagnosis),
+            diagnosis: Some(Box::new(diagnosis)),
             counts: Counts::default(),
             sink: SinkReport::default(),
             end: None,
+            heard: Vec::new(),
             dropped_said: 0,
             looking: None,
             finished: false,
@@ -83,8 +103,12 @@ impl Session {
     #[must_use]
     pub fn step(&mut self, now: Now, event: &Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
+        if let Event::Signal(received) = event {
+            self.signal(now, *received, &mut actions);
+        } else {
+            self.tell_signals();
+        }
         match event {
-            Event::Signal(received) => self.signal(now, *received, &mut actions),
             Event::Reaped(reaped) => self.reaped(now, reaped, &mut actions),
             Event::Stopped(pid, signal) => self.stopped(*pid, *signal, &mut actions),
             Event::Childless => self.shutdown.childless(now.mono),
@@ -93,6 +117,7 @@ impl Session {
             Event::Tick => self.tick(now, &mut actions),
             Event::Evidence(_) if self.looking.is_some() => self.looking = Some(now.mono),
             Event::Continued(_)
+            | Event::Signal(_)
             | Event::Stderr(_)
             | Event::Quiet
             | Event::Sample(_)
@@ -113,7 +138,7 @@ impl Session {
     /// The earliest instant at which something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        let diagnosis = self.diagnosis.as_ref().and_then(Diagnosis::deadline);
+        let diagnosis = self.diagnosis.as_deref().and_then(Diagnosis::deadline);
         [self.shutdown.deadline(), self.timeout(), diagnosis].into_iter().flatten().min()
     }
 
@@ -138,35 +163,46 @@ impl Session {
 
     fn signal(&mut self, now: Now, received: Received, actions: &mut Vec<Action>) {
         self.counts.signals += 1;
-        let passed = if self.shutdown.is_running() {
-            self.shutdown.received(now.mono, received.signal, &self.config)
-        } else {
-            None
-        };
-        let name = received.signal;
-        let from = received.from.map_or(String::new(), |pid| format!(" from pid {pid}"));
-        let message = match passed {
-            Some(signal) if signal == name => format!("{name}{from}: passed on to the program"),
-            Some(signal) => format!("{name}{from}: passed on to the program as {signal}"),
-            None if !self.shutdown.is_running() => {
-                format!("{name}{from}: the program has ended already")
-            }
-            None if name == Signal::TERM && self.config.rewritten(name).is_some() => {
-                let delay = humantime::format_duration(self.config.pre_stop_delay);
-                format!("{name}{from}: held back for {delay} (--pre-stop-delay)")
-            }
-            None => format!("{name}{from}: dropped (--rewrite)"),
-        };
-        let record = Record::new(Severity::Info, "goinit.signal", Origin::Goinit, message)
-            .put("signal.name", name.to_string())
-            .put_some("signal.from_pid", received.from.map(|pid| pid.0))
-            .put_some("signal.sent", passed.filter(|s| *s != name).map(|s| s.to_string()));
-        self.outbox.post(now.wall, Class::Vital, &record);
-        if let Some(signal) = passed {
-            if signal == Signal::CONT {
+        let signal = received.signal;
+        let fate = if !self.shutdown.is_running() {
+            Fate::TooLate
+        } else if let Some(passed) = self.shutdown.received(now.mono, signal, &self.config) {
+            if passed == Signal::CONT {
                 actions.push(Action::Resume);
             }
-            actions.push(Action::Send(self.target(), signal));
+            actions.push(Action::Send(self.target(), passed));
+            Fate::Passed(passed)
+        } else if signal == Signal::TERM && self.config.rewritten(signal).is_some() {
+            Fate::HeldBack
+        } else {
+            Fate::Dropped
+        };
+        self.heard.push(Heard { at: now.wall, received, fate });
+    }
+
+    /// Writes down the signals that were passed on.
+    fn tell_signals(&mut self) {
+        for Heard { at, received, fate } in std::mem::take(&mut self.heard) {
+            let name = received.signal;
+            let from = received.from.map_or(String::new(), |pid| format!(" from pid {pid}"));
+            let (what, sent) = match fate {
+                Fate::Passed(signal) if signal == name => ("passed on to the program".into(), None),
+                Fate::Passed(signal) => {
+                    (format!("passed on to the program as {signal}"), Some(signal))
+                }
+                Fate::TooLate => ("the program has ended already".into(), None),
+                Fate::HeldBack => {
+                    let delay = humantime::format_duration(self.config.pre_stop_delay);
+                    (format!("held back for {delay} (--pre-stop-delay)"), None)
+                }
+                Fate::Dropped => ("dropped (--rewrite)".into(), None),
+            };
+            let message = format!("{name}{from}: {what}");
+            let record = Record::new(Severity::Info, "goinit.signal", Origin::Goinit, message)
+                .put("signal.name", name.to_string())
+                .put_some("signal.from_pid", received.from.map(|pid| pid.0))
+                .put_some("signal.sent", sent.map(|signal| signal.to_string()));
+            self.outbox.post(at, Class::Vital, &record);
         }
     }
 

@@ -80,6 +80,46 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// One read(2) in place of what `buffer` holds, up to its capacity; an interrupted one is tried
+/// again. Memory is touched only where bytes arrive.
+///
+/// # Errors
+/// The kernel's, such as EAGAIN on an empty non-blocking pipe; the buffer is empty then.
+pub fn read_over(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    buffer.clear();
+    let room = buffer.spare_capacity_mut();
+    loop {
+        // SAFETY: pointer and length are those of live memory, which need not be initialised.
+        let got = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+        if let Ok(length) = usize::try_from(got) {
+            // SAFETY: the kernel filled so many bytes of the spare capacity.
+            unsafe { buffer.set_len(length) };
+            return Ok(length);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Writes what can be written without waiting, see RWF_NOWAIT in pwritev2(2). Not O_NONBLOCK: that
+/// flag belongs to the open file, which the program and others share.
+///
+/// # Errors
+/// EAGAIN where a write would wait, EOPNOTSUPP where the file does not know (terminals, pipes
+/// before Linux 5.9), otherwise those of write(2).
+pub fn write_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one live iovec over live bytes, which a write only reads. The offset is given as
+    // two halves; -1 in both means the file's own position.
+    let written = unsafe {
+        let (at, flags) = (-1 as libc::c_long, libc::RWF_NOWAIT);
+        libc::syscall(libc::SYS_pwritev2, fd.as_raw_fd(), &raw const part, 1, at, at, flags)
+    };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
 /// One write(2), which may be short; an interrupted one is tried again.
 ///
 /// # Errors
@@ -169,9 +209,27 @@ pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
 const GUESSED: RawFd = 4_096;
 
 /// Closes the descriptors above 2 that goinit inherited: the program has them by now (socket
-/// activation), and kept here they would keep pipes and mounts busy. They are the ones that are
-/// not close-on-exec: everything of our own is, and nothing else could have come through our
-/// own exec.
+/// activation), and kept here they would keep pipes and mounts busy. `own` is everything that
+/// goinit itself has opened.
+pub fn close_all_but(own: &[BorrowedFd<'_>]) {
+    let mut own: Vec<RawFd> = own.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd > 2).collect();
+    own.sort_unstable();
+    let mut first = 3;
+    for number in own.into_iter().chain([RawFd::MAX]) {
+        // SAFETY: close_range with numbers; nothing of ours lies between two neighbours of the
+        // list. Raw, because the C library's wrapper is younger than the call.
+        let done = number == first
+            || unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) } == 0;
+        if !done {
+            // Linux before 5.9, or a seccomp filter that does not know the call.
+            return close_inherited();
+        }
+        first = number.saturating_add(1);
+    }
+}
+
+/// Closes the descriptors above 2 that goinit inherited, one by one: what is not close-on-exec,
+/// since everything of our own is, and nothing else could have come through our own exec.
 pub fn close_inherited() {
     let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
         let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

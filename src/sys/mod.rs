@@ -11,6 +11,7 @@ pub mod memory;
 pub mod poll;
 pub mod signals;
 pub mod spawn;
+pub mod start;
 pub mod trace;
 pub mod vm;
 pub mod wait;

@@ -82,9 +82,18 @@ pub fn watch_children() {
     set_default(Signal::CHLD.0);
 }
 
+/// SIGPIPE back to its default, for what takes our place.
+pub fn stop_ignoring_pipes() {
+    set_default(Signal::PIPE.0);
+}
+
 /// Descriptor that delivers blocked signals, one queued instance at a time.
 #[derive(Debug)]
-pub struct SignalFd(OwnedFd);
+pub struct SignalFd {
+    fd: OwnedFd,
+    /// Our own process.
+    own: Pid,
+}
 
 impl SignalFd {
     /// A non-blocking signalfd(2) for every signal.
@@ -109,16 +118,27 @@ impl SignalFd {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel just made `fd` for us; nobody else owns it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, own: Pid(super::job::own_pid()) })
     }
 
     /// The next pending signal, or nothing.
     pub fn next(&self) -> Option<Received> {
+        loop {
+            let received = self.read()?;
+            // The log's reader went away, and we wrote: that is nobody's signal to the program.
+            if received.signal != Signal::PIPE || received.from != Some(self.own) {
+                return Some(received);
+            }
+        }
+    }
+
+    fn read(&self) -> Option<Received> {
         // SAFETY: signalfd_siginfo is plain old data for which all zeroes is a value.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let size = std::mem::size_of_val(&info);
         // SAFETY: `info` is live and `size` bytes long.
-        let got = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size) };
+        let got = unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size) };
         if usize::try_from(got).ok()? != size {
             return None;
         }
@@ -132,7 +152,7 @@ impl SignalFd {
 
 impl std::os::fd::AsFd for SignalFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -51,6 +51,11 @@ def main():
             number, path = value.split(":", 1)
             opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             os.dup2(opened, int(number), inheritable=True)
+        elif name == "--unread":  # a pipe whose reader has gone
+            reader, writer = os.pipe()
+            os.dup2(writer, int(value), inheritable=True)
+            os.close(reader)
+            os.close(writer)
         elif name == "--nofile":
             resource.setrlimit(resource.RLIMIT_NOFILE, (int(value), int(value)))
         elif name == "--cgroup":

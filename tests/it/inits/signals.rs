@@ -232,3 +232,15 @@ fn a_stop_suspends_both_and_a_continue_resumes_both() {
         started.wait(SOON).expect_code(143);
     });
 }
+
+#[test]
+fn a_log_that_nobody_reads_any_more_is_no_signal_to_the_child() {
+    case("log without reader", |init| {
+        let started = init.child(&[], &["count", "1"]).state("--unread=2").start();
+        started.wait_for_output("ready");
+        started.signal(libc::SIGUSR1);
+        assert!(wait_until(SOON, || got(&started, libc::SIGUSR1) == 1), "{}", started.stdout());
+        let done = started.wait(SOON).expect_code(0);
+        assert_eq!(done.stdout().matches("13 ").count(), 0, "{}", done.stdout());
+    });
+}
