@@ -29,16 +29,7 @@ pub(crate) const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) fn skip(reason: &str) {
     let strict = std::env::var_os("GOINIT_TEST_STRICT").is_some_and(|value| value == "1");
     assert!(!strict, "this test cannot run here, and GOINIT_TEST_STRICT=1: {reason}");
-    note_skip("SKIPPED", reason);
-}
-
-/// The same for what even a strict run may miss: a container engine.
-pub(crate) fn skip_allowed(reason: &str) {
-    note_skip("SKIPPED (allowed)", reason);
-}
-
-fn note_skip(word: &str, reason: &str) {
-    println!("{word}: {reason}");
+    println!("SKIPPED: {reason}");
     let Some(path) = std::env::var_os("GOINIT_TEST_SKIPS") else { return };
     let thread = std::thread::current();
     let line = format!("{}\t{reason}\n", thread.name().unwrap_or("?"));

@@ -1,7 +1,7 @@
 // healthy: works for PROGRAM_MS milliseconds (default 200), says so, and exits with PROGRAM_CODE.
 // On SIGTERM it finishes gracefully with PROGRAM_TERM_CODE (default 0). PROGRAM_OUT=1 writes a line
 // to standard output too, PROGRAM_ENV=NAME prints a variable of its environment, PROGRAM_TAIL=1
-// leaves the last line without a newline.
+// leaves the last line without a newline, PROGRAM_TICK_MS=N prints a line every N milliseconds.
 package main
 
 import (
@@ -31,12 +31,22 @@ func main() {
 	if name := os.Getenv("PROGRAM_ENV"); name != "" {
 		fmt.Println(name + "=" + os.Getenv(name))
 	}
-	select {
-	case s := <-stop:
-		fmt.Fprintln(os.Stderr, "stopping gracefully on", s)
-		time.Sleep(50 * time.Millisecond)
-		os.Exit(num("PROGRAM_TERM_CODE", 0))
-	case <-time.After(time.Duration(num("PROGRAM_MS", 200)) * time.Millisecond):
+	var tick <-chan time.Time
+	if ms := num("PROGRAM_TICK_MS", 0); ms > 0 {
+		tick = time.NewTicker(time.Duration(ms) * time.Millisecond).C
+	}
+	end := time.After(time.Duration(num("PROGRAM_MS", 200)) * time.Millisecond)
+	for working := true; working; {
+		select {
+		case s := <-stop:
+			fmt.Fprintln(os.Stderr, "stopping gracefully on", s)
+			time.Sleep(50 * time.Millisecond)
+			os.Exit(num("PROGRAM_TERM_CODE", 0))
+		case <-tick:
+			fmt.Fprintln(os.Stderr, "tick")
+		case <-end:
+			working = false
+		}
 	}
 	if os.Getenv("PROGRAM_TAIL") != "" {
 		fmt.Fprint(os.Stderr, "last words")
