@@ -37,7 +37,7 @@ Lines that begin with # are goinit's own: channels, locks and who may hold them,
 system calls, how far package initialisation is.
 
   $ goinit dump $(pidof server)
-  # probable deadlock: goroutine 18 waits for sync.Mutex 0xc000012345 held by, goroutine 7 …
+  # probable deadlock: goroutine 18 waits for sync.Mutex 0xc000012345, possibly held by …
   goroutine 18 [sync.Mutex.Lock, 2 minutes]:
           # waits for sync.Mutex 0xc000012345, locked, 1 waiting
           # possibly held by goroutine 7

@@ -213,14 +213,14 @@ pub fn wait_text(dump: &Dump, wait: Wait, now: u64) -> String {
     }
 }
 
-/// A goroutine of a ring and the lock it waits for, possibly held by the next one.
+/// The lock that a goroutine waits for.
 fn wanted(dump: &Dump, id: u64) -> String {
     let of = dump.goroutines.iter().find(|goroutine| goroutine.id == id);
     let lock = of.into_iter().flat_map(|goroutine| &goroutine.waits).find_map(|wait| match wait {
         Wait::Lock(kind, at) => Some(format!("{} {at:#x}", kind.name())),
         Wait::Channel(_) | Wait::Poll { .. } | Wait::Until(_) => None,
     });
-    format!("goroutine {id} waits for {} held by", lock.unwrap_or_default())
+    lock.unwrap_or_else(|| "a lock".to_owned())
 }
 
 /// How far package initialisation is, while it lasts.
@@ -257,9 +257,15 @@ pub fn facts(dump: &Dump) -> String {
     }
     initialisation(&mut out, dump);
     for ring in &dump.cycles {
-        let names: Vec<String> = ring.iter().map(|id| wanted(dump, *id)).collect();
         let first = ring.first().copied().unwrap_or(0);
-        let _ = writeln!(out, "# probable deadlock: {}, goroutine {first}", names.join(", "));
+        let _ = write!(out, "# probable deadlock: goroutine {first}");
+        let next = ring.iter().skip(1).chain([&first]);
+        for (number, (waiter, holder)) in ring.iter().zip(next).enumerate() {
+            let which = if number == 0 { "" } else { ", which" };
+            let lock = wanted(dump, *waiter);
+            let _ = write!(out, "{which} waits for {lock}, possibly held by goroutine {holder}");
+        }
+        out.push('\n');
     }
     for (count, what) in [(dump.unreadable, "unreadable"), (dump.left_out, "left out")] {
         if count > 0 {
