@@ -1,5 +1,6 @@
 //! `goinit dump`: against the program's own SIGQUIT dump, from recorded memory, and on damage.
 
+mod permissions;
 mod recorded;
 mod targets;
 
@@ -83,6 +84,14 @@ fn start_with(mut command: Command, place: &Path) -> (Child, PathBuf) {
     let ready = || fs::read_to_string(&out).unwrap_or_default().contains("ready");
     assert!(support::wait_until(Duration::from_secs(20), ready), "{command:?}");
     (child, errors)
+}
+
+/// The same with one more argument, if it is not empty.
+fn start_with_argument(mut command: Command, argument: &str, place: &Path) -> (Child, PathBuf) {
+    if !argument.is_empty() {
+        command.arg(argument);
+    }
+    start_with(command, place)
 }
 
 fn end(child: &mut Child, number: i32) {

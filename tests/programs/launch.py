@@ -11,9 +11,11 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG = 38, 36, 1
+PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_CAP_AMBIENT = 8, 24, 22, 47
 
 RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 
@@ -24,6 +26,32 @@ def reset_hidden():
     for number in (32, 33):
         if call is not None:
             ctypes.CDLL(None).syscall(call, number, bytes(32), None, 8)
+
+
+def deny(numbers):
+    """System calls that fail with EPERM from now on (seccomp(2), BPF over the call's number)."""
+    EPERM, LOAD, EQUAL, RETURN = 1, 0x20, 0x15, 0x06
+    code = [(LOAD, 0, 0, 0)]
+    for at, number in enumerate(numbers):
+        code.append((EQUAL, len(numbers) - at, 0, number))
+    code += [(RETURN, 0, 0, 0x7FFF0000), (RETURN, 0, 0, 0x00050000 | EPERM)]
+    program = b"".join(struct.pack("HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(program)
+    libc = ctypes.CDLL(None, use_errno=True)
+    filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer)))
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if libc.prctl(PR_SET_SECCOMP, 2, filter, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def keep_capability(number):
+    """One capability that survives the change of user and the exec (capabilities(7), ambient)."""
+    libc = ctypes.CDLL(None)
+    header = struct.pack("Ii", 0x20080522, 0)
+    bits = [(1 << number) & 0xFFFFFFFF, (1 << number) >> 32]
+    data = struct.pack("6I", bits[0], bits[0], bits[0], bits[1], bits[1], bits[1])
+    libc.capset(header, data)
+    libc.prctl(PR_CAP_AMBIENT, 2, number, 0, 0)
 
 
 def main():
@@ -38,6 +66,7 @@ def main():
     reset_hidden()
     os.closerange(3, 1024)
     close, uid, gid = [], None, None
+    denied, kept = [], None
     for option in options:
         name, _, value = option.partition("=")
         if name == "--ignore":
@@ -65,6 +94,13 @@ def main():
             uid = gid = int(value)
         elif name == "--no-new-privs":
             ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        elif name == "--deny":  # numbers of system calls
+            denied = [int(number) for number in value.split(",")]
+        elif name == "--keep-capability":
+            kept = int(value)
+            ctypes.CDLL(None).prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        elif name == "--drop-capability":  # gone with the exec, for root too
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, int(value), 0, 0, 0)
         elif name == "--subreaper":
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         elif name == "--own-group":
@@ -84,6 +120,10 @@ def main():
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
+    if kept is not None:
+        keep_capability(kept)
+    if denied:
+        deny(denied)
     for number in close:
         try:
             os.close(number)

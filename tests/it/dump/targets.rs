@@ -144,7 +144,7 @@ fn a_program_without_its_file_is_read_from_its_mappings() {
         command.uid(NOBODY).gid(NOBODY);
         let (mut child, errors) = start_with(command, &directory.path("child"));
         // Its user may read its memory, and no longer its file.
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o000)).unwrap();
         let goinit = directory.path("goinit");
         fs::copy(support::goinit(), &goinit).unwrap();
         let mut reader = Command::new(&goinit);
@@ -252,7 +252,7 @@ fn what_is_not_a_readable_go_program_is_refused_in_one_sentence() {
     let zombie = || fs::read_to_string(&state).is_ok_and(|text| text.contains(") Z "));
     assert!(support::wait_until(Duration::from_secs(10), zombie));
     check(&ended.id().to_string(), "it has ended");
-    ended.wait().unwrap();
+    end(&mut ended, 9);
     let kernel = |pid: &&str| {
         fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.is_empty())
     };
