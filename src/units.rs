@@ -160,6 +160,8 @@ pub enum Target {
     Process(Pid),
     /// A process group, by the number of its leader.
     Group(Pid),
+    /// One thread of a process.
+    Thread(Pid, Pid),
 }
 
 #[cfg(test)]

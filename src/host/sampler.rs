@@ -128,6 +128,8 @@ impl Gauge {
             at,
             read_bytes: io.map(|io| io.rchar),
             written_bytes: io.map(|io| io.wchar),
+            read_calls: io.map(|io| io.syscr),
+            write_calls: io.map(|io| io.syscw),
             cpu_us,
             threads: None,
             stopped: false,

@@ -3,8 +3,9 @@
 
 use super::backlog::Class;
 use super::config::{Config, OnStall};
+use super::dumped::Dumped;
 use super::event::{Action, Event};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Goroutines, Probe};
 use super::history::Kind;
 use super::journal::Journal;
 use super::record::{Origin, Record, Severity, Value};
@@ -15,6 +16,7 @@ use super::testimony;
 use super::verdict::{self, Class as Judged, Crash, Verdict};
 use super::watchdog::{Move, Seen, Settings, Stall, Watchdog};
 use crate::go::crash::{CrashHead, CrashKind};
+use crate::go::dump::Totals;
 use crate::go::entry::{Entry, Text};
 use crate::go::gc::GcTrace;
 use crate::go::line::{Assembler, Framing};
@@ -43,6 +45,10 @@ const CRASH_LIMIT: Duration = Duration::from_secs(10);
 pub struct Diagnosis {
     assembler: Assembler,
     journal: Journal,
+    /// Whether each read of stderr is one write of the program, and how many there were since the
+    /// last sample.
+    packets: bool,
+    writes: u64,
     /// Nothing when switched off.
     watchdog: Option<Watchdog>,
     /// When what the assembler holds back is taken for whole.
@@ -56,6 +62,12 @@ pub struct Diagnosis {
     /// Kind of the stall that was last reported, for the last record.
     stall: Option<Stall>,
     stalls: u64,
+    /// A stall that was judged without goroutines: a dump of the runtime may still bring them.
+    unread: Option<(Stall, Box<Evidence>)>,
+    /// Goroutines of the dump that is being printed.
+    dumped: Dumped,
+    /// Those of the last whole dump.
+    dump: Option<Goroutines>,
     testimony: Vec<String>,
     goroutines: Option<u64>,
     status: Status,
@@ -81,6 +93,8 @@ struct Brought {
     init_tasks: u64,
     collected: Option<GcTrace>,
     crash: Option<Crash>,
+    /// A dump has ended.
+    dump: Option<Totals>,
 }
 
 impl Diagnosis {
@@ -97,6 +111,8 @@ impl Diagnosis {
         Self {
             assembler: Assembler::new(setup.framing),
             journal: Journal::new(config.stderr.unwrap_or_default(), config.sched_log),
+            packets: setup.framing == Framing::Packets,
+            writes: 0,
             watchdog: watches.then(|| Watchdog::new(settings, now)),
             settles: None,
             crashed: None,
@@ -105,6 +121,9 @@ impl Diagnosis {
             verdict: None,
             stall: None,
             stalls: 0,
+            unread: None,
+            dumped: Dumped::default(),
+            dump: None,
             testimony: Vec::new(),
             goroutines: None,
             status: Status {
@@ -143,7 +162,11 @@ impl Diagnosis {
                     self.step(now, Seen::StderrClosed, session, actions);
                 }
             }
-            Event::Sample(sample) => self.step(now, Seen::Sample(sample), session, actions),
+            Event::Sample(sample) => {
+                let writes = std::mem::take(&mut self.writes);
+                self.step(now, Seen::Writes(writes), session, actions);
+                self.step(now, Seen::Sample(sample), session, actions);
+            }
             Event::Evidence(evidence) => {
                 self.evidence = Some(evidence.clone());
                 self.step(now, Seen::Evidence(false), session, actions);
@@ -180,6 +203,9 @@ impl Diagnosis {
         }
         let brought = self.assemble(now, session, Work::Feed(bytes));
         let length = u64::try_from(bytes.len()).unwrap_or(0);
+        if self.packets {
+            self.writes += 1;
+        }
         self.tell(now, brought, length, session, actions);
     }
 
@@ -189,6 +215,7 @@ impl Diagnosis {
         let journal = &mut self.journal;
         let outbox = &mut session.outbox;
         let ready_on = self.ready_on.as_ref();
+        let dumped = &mut self.dumped;
         let mut ready = false;
         let mut out = |entry: Entry<'_>| {
             journal.write(now, &entry, outbox);
@@ -198,13 +225,18 @@ impl Diagnosis {
                 ready |= finder.find(bytes).is_some();
             }
             match entry {
-                Entry::Sched(snapshot) => brought.snapshots.push(snapshot),
+                Entry::Sched(snapshot) => {
+                    dumped.snapshot(&snapshot);
+                    brought.snapshots.push(snapshot);
+                }
                 Entry::Init(_) => brought.init_tasks += 1,
                 Entry::Gc(gc) => brought.collected = Some(gc),
                 Entry::Crash(head) => brought.crash = crash(&head),
                 Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
                 Entry::Json(line) => brought.app_bytes += length(line) + 1,
-                Entry::Damaged(_) | Entry::Goroutines(_) | Entry::DumpEnd(_) => {}
+                Entry::Goroutines(group) => dumped.add(&group),
+                Entry::DumpEnd(totals) => brought.dump = Some(totals),
+                Entry::Damaged(_) => {}
             }
         };
         match work {
@@ -254,9 +286,26 @@ impl Diagnosis {
         }
         if let Some(crash) = brought.crash {
             self.step(now, Seen::Crashed(&crash), session, actions);
-            self.crashed = Some(now.mono);
+            // A dump on request does not have to be the end.
+            self.crashed = Some(now.mono).filter(|_| crash.kind != "signal").or(self.crashed);
             self.crash = Some(crash);
         }
+        if let Some(totals) = &brought.dump {
+            let all = std::mem::take(&mut self.dumped).finish(totals);
+            self.dump = all.or(self.dump.take());
+            self.judge_again(now, session);
+        }
+    }
+
+    /// The runtime has printed what could not be read from its memory.
+    fn judge_again(&mut self, now: Now, session: &mut Session) {
+        let (Some(watchdog), Some(all)) = (&self.watchdog, &self.dump) else { return };
+        let Some((stall, mut evidence)) = self.unread.take() else { return };
+        evidence.goroutines = Probe::Got(all.clone());
+        let found = verdict::of_stall(&stall, watchdog.history(), &evidence);
+        session.outbox.post(now.wall, Class::Vital, &found.record());
+        self.verdict = Some(found);
+        self.news = true;
     }
 
     fn step(&mut self, now: Now, seen: Seen<'_>, session: &mut Session, actions: &mut Vec<Action>) {
@@ -305,7 +354,14 @@ impl Diagnosis {
             self.testify(now, &evidence, stall.report, session);
         }
         session.outbox.post(now.wall, Class::Vital, &found.record());
-        let condemned = found.condemns();
+        session.sysmon = verdict::sysmon(&evidence);
+        let blind = found.class == Judged::Stalled && evidence.goroutines.got().is_none();
+        // Goroutines that cannot be read are what SIGQUIT was asked for.
+        let quits = blind && stall.kind == Kind::Idle && session.config.on_stall == OnStall::Quit;
+        let condemned = found.condemns() || quits;
+        if blind {
+            self.unread = Some((stall, evidence));
+        }
         if !harmless {
             self.act(&found, stall.report, session, actions);
         }
@@ -346,13 +402,20 @@ impl Diagnosis {
         let Some(watchdog) = &self.watchdog else { return };
         let Some(evidence) = self.evidence.take() else { return };
         let history = watchdog.history();
-        let lasted = now.mono.since(history.progress);
-        let case = verdict::Case { kind: Kind::Idle, lasted, history, evidence: &evidence };
-        let found = verdict::judge(&case);
+        let stall =
+            watchdog.stall().map(|stall| Stall { lasted: now.mono.since(stall.since), ..stall });
+        let found = match &stall {
+            Some(stall) => verdict::of_stall(stall, history, &evidence),
+            None => verdict::of_running(history, &evidence),
+        };
+        session.sysmon = verdict::sysmon(&evidence);
         self.journal.pour_ring(&mut session.outbox);
         self.testify(now, &evidence, 0, session);
         session.outbox.post(now.wall, Class::Vital, &found.record());
         self.verdict = Some(found);
+        if let Some(stall) = stall.filter(|_| evidence.goroutines.got().is_none()) {
+            self.unread = Some((stall, evidence));
+        }
     }
 
     /// Tells probes what is new.
@@ -395,9 +458,17 @@ impl Diagnosis {
         self.crash.as_ref()
     }
 
-    /// Lines of evidence for the termination message.
-    pub(super) fn testimony(&self) -> &[String] {
-        &self.testimony
+    /// Lines of evidence for the termination message: of the stall, else of the dump.
+    pub(super) fn testimony(&self) -> Vec<String> {
+        if !self.testimony.is_empty() {
+            return self.testimony.clone();
+        }
+        self.dump.as_ref().map(testimony::lines).unwrap_or_default()
+    }
+
+    /// The goroutines that the runtime itself has printed, if it has.
+    pub(super) fn dump(&self) -> Option<&Goroutines> {
+        self.dump.as_ref()
     }
 
     /// Figures for the last record.
@@ -430,12 +501,12 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(0)
 }
 
-/// A crash that ends the process; a dump on request does not have to.
+/// The head of a crash in words.
 fn crash(head: &CrashHead<'_>) -> Option<Crash> {
     let kind = match head.kind {
         CrashKind::Panic => "panic",
         CrashKind::Fatal => "fatal",
-        CrashKind::Signal => return None,
+        CrashKind::Signal => "signal",
     };
     let mut message = String::from_utf8_lossy(head.first_line()).into_owned();
     super::record::shorten(&mut message, super::record::MESSAGE_LIMIT);

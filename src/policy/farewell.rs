@@ -6,8 +6,9 @@ use super::event::Action;
 use super::record::{Origin, Record, Severity};
 use super::session::Session;
 use super::shutdown::Reason;
+use super::verdict::{self, Class as Judged, Verdict};
 use crate::exit::{Code, Ending};
-use crate::units::{Now, Signal};
+use crate::units::Now;
 
 /// Bytes of `error.message`.
 const BRIEF: usize = 100;
@@ -38,24 +39,46 @@ struct End {
     cause: &'static str,
     by: By,
     sentence: String,
+    /// What is said of it beside: a stall that ended it, or how it ended by itself.
+    verdict: Option<Verdict>,
 }
 
-/// Posts the last record, leaves the message, and finishes.
+/// Posts the last verdict and the last record, leaves the message, and finishes.
 pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
-    let end = end(session);
+    let end = end(session, now);
     let code = session.config.remapped(end.code);
     let mut sentence = end.sentence.clone();
     if code != end.code {
         sentence.push_str(&format!(" (remapped to {})", code.0));
     }
-    let severity = if code == Code::SUCCESS { Severity::Info } else { Severity::Error };
     if code != Code::SUCCESS
         && let Some(mut diagnosis) = session.diagnosis.take()
     {
         diagnosis.pour_ring(session);
         session.diagnosis = Some(diagnosis);
     }
-    let mut record = Record::new(severity, "goinit.exit", Origin::Goinit, sentence.clone())
+    if let Some(verdict) = end.verdict.as_ref().filter(|verdict| is_news(session, verdict)) {
+        session.outbox.post(now.wall, Class::Vital, &verdict.record());
+    }
+    let record = last(session, now, &end, code, &sentence);
+    session.outbox.post(now.wall, Class::Vital, &record);
+    if code != Code::SUCCESS {
+        actions.push(Action::LeaveMessage(message(session, &end, code, &sentence)));
+    }
+    actions.push(Action::Finish(code));
+}
+
+/// An end of its own that is bad gets a verdict; one that was asked for is no crash, and what
+/// goinit ended has been judged.
+fn is_news(session: &Session, verdict: &Verdict) -> bool {
+    let own = matches!(session.shutdown.reason(), None | Some(Reason::CrashHang));
+    own && session.shutdown.asked().is_none() && verdict.class != Judged::Ok
+}
+
+/// The last record.
+fn last(session: &Session, now: Now, end: &End, code: Code, sentence: &str) -> Record {
+    let severity = if code == Code::SUCCESS { Severity::Info } else { Severity::Error };
+    let mut record = Record::new(severity, "goinit.exit", Origin::Goinit, sentence.to_owned())
         .put("process.pid", session.birth.child.0);
     if let Some(reaped) = &session.end {
         record = record.put("process.exit.code", Code::from(reaped.ending).0);
@@ -68,6 +91,10 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
         .put("exit.cause", end.cause)
         .put("exit.by", end.by.word())
         .put("exit.after_ms", now.mono.since(session.birth.at));
+    if let Some(verdict) = &end.verdict {
+        record =
+            record.put("verdict.class", verdict.class.word()).put("verdict.cause", verdict.cause);
+    }
     if code != Code::SUCCESS {
         // The whole sentence is the message; this record is to stay below 1,024 bytes, because
         // the kubelet shows the last 2,048 of a log as a termination message.
@@ -87,11 +114,7 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
     for (path, value) in figures {
         record = record.put(path, value);
     }
-    session.outbox.post(now.wall, Class::Vital, &record);
-    if code != Code::SUCCESS {
-        actions.push(Action::LeaveMessage(message(session, &end, code, &sentence)));
-    }
-    actions.push(Action::Finish(code));
+    record
 }
 
 /// The termination message.
@@ -103,7 +126,7 @@ fn message(session: &Session, end: &End, code: Code, sentence: &str) -> String {
         ("run", session.outbox.frame.run().to_owned().into()),
     ];
     let diagnosis = session.diagnosis.as_deref();
-    let verdict = diagnosis.and_then(Diagnosis::verdict);
+    let verdict = end.verdict.as_ref();
     members.extend(diagnosis.and_then(Diagnosis::stalled).map(|kind| ("stall", kind.into())));
     members.extend(verdict.map(|found| ("verdict", found.cause.into())));
     let place = verdict.and_then(|found| found.place.clone());
@@ -111,19 +134,23 @@ fn message(session: &Session, end: &End, code: Code, sentence: &str) -> String {
     let on = verdict.and_then(|found| found.on.clone());
     members.extend(on.map(|on| ("blocked_on", on.into())));
     let lines = diagnosis.map(Diagnosis::testimony).unwrap_or_default();
-    super::verdict::message(sentence, &members, lines, session.config.termination_bytes)
-}
-
-/// What the verdict adds to a sentence: `: it waits for …`.
-fn because(session: &Session) -> String {
-    let verdict = session.diagnosis.as_deref().and_then(Diagnosis::verdict);
-    verdict.map_or_else(String::new, |found| format!(": {}", found.sentence))
+    verdict::message(sentence, &members, &lines, session.config.termination_bytes)
 }
 
 /// Puts the end into words.
-fn end(session: &Session) -> End {
+fn end(session: &Session, now: Now) -> End {
     let ending = session.end.as_ref().map(|reaped| reaped.ending);
     let own = ending.map_or(Code::FAILED, Code::from);
+    let diagnosis = session.diagnosis.as_deref();
+    let judged = diagnosis.and_then(Diagnosis::verdict).cloned();
+    let because = judged.as_ref().map_or_else(String::new, |found| format!(": {}", found.sentence));
+    let mut seen = verdict::End {
+        ending,
+        crash: diagnosis.and_then(Diagnosis::crash),
+        dump: diagnosis.and_then(Diagnosis::dump),
+        oom: session.end.as_ref().is_some_and(|end| end.oom_kills.is_some_and(|kills| kills > 0)),
+        ran: now.mono.since(session.birth.at),
+    };
     match session.shutdown.reason() {
         Some(Reason::Deadline) => {
             let after = session.config.timeout.unwrap_or_default();
@@ -132,7 +159,8 @@ fn end(session: &Session) -> End {
                 code: session.config.exit_on_timeout,
                 cause: "deadline",
                 by: By::Goinit,
-                sentence: format!("deadline of {after} exceeded{}", because(session)),
+                sentence: format!("deadline of {after} exceeded{because}"),
+                verdict: judged,
             };
         }
         Some(Reason::Stall) => {
@@ -140,49 +168,36 @@ fn end(session: &Session) -> End {
                 code: session.config.exit_on_stall,
                 cause: "stall",
                 by: By::Goinit,
-                sentence: format!("stalled and ended{}", because(session)),
+                sentence: format!("stalled and ended{because}"),
+                verdict: judged,
             };
         }
         Some(Reason::CrashHang) => {
-            return End {
-                code: own,
-                cause: "crash",
-                by: By::Goinit,
-                sentence: "the program crashed but did not end, and was killed".to_owned(),
-            };
+            seen.ending = None;
+            let found = verdict::of_end(&seen);
+            let sentence = format!("{}, and was killed", found.sentence);
+            let verdict = Some(found);
+            return End { code: own, cause: "crash", by: By::Goinit, sentence, verdict };
         }
         None => {}
     }
-    let (cause, by, sentence) = match ending {
-        Some(Ending::Exited(0)) => {
-            ("completed", By::Child, "the program ended with exit code 0".to_owned())
-        }
-        Some(Ending::Exited(code)) => match session.diagnosis.as_deref().and_then(Diagnosis::crash)
-        {
-            Some(crash) => {
-                let word = if crash.kind == "panic" { "panic" } else { "fatal error" };
-                let text = format!("{word}: {}; exit code {code}", crash.message);
-                (if crash.kind == "panic" { "panic" } else { "fatal_error" }, By::Child, text)
-            }
-            None => ("failed", By::Child, format!("the program ended with exit code {code}")),
-        },
-        Some(Ending::Signalled { signal: Signal::KILL, .. }) if oom_killed(session) => (
-            "oom_killed",
-            By::Kernel,
-            "the program was killed by the kernel: out of memory; exit code 137".to_owned(),
-        ),
-        Some(Ending::Signalled { signal, core }) => {
-            let core = if core { ", core dumped" } else { "" };
-            let asked = session.shutdown.asked().map_or("", |_| " after it was asked to end");
-            let code = own.0;
-            let text = format!("the program was ended by {signal}{core}{asked}; exit code {code}");
-            ("signal", By::Signal, text)
-        }
-        None => ("unknown", By::Goinit, "the program's end was not seen".to_owned()),
+    let found = verdict::of_end(&seen);
+    let (cause, by) = match found.cause {
+        "finished" => ("completed", By::Child),
+        "exit-code" => ("failed", By::Child),
+        "panic" => ("panic", By::Child),
+        "deadlock" | "fatal" | "config" => ("fatal_error", By::Child),
+        "oom" => ("oom_killed", By::Kernel),
+        "signal" => ("signal", By::Signal),
+        _ => ("unknown", By::Goinit),
     };
-    End { code: own, cause, by, sentence }
-}
-
-fn oom_killed(session: &Session) -> bool {
-    session.end.as_ref().is_some_and(|end| end.oom_kills.is_some_and(|kills| kills > 0))
+    let asked = session.shutdown.asked().is_some_and(|_| by == By::Signal);
+    let asked = if asked { " after it was asked to end" } else { "" };
+    // The sentence of a plain exit names its code already.
+    let code = match found.cause {
+        "finished" | "exit-code" => String::new(),
+        _ => format!("; exit code {}", own.0),
+    };
+    let sentence = format!("{}{asked}{code}", found.sentence);
+    End { code: own, cause, by, sentence, verdict: Some(found) }
 }

@@ -118,8 +118,8 @@ pub struct History {
     pub collections: VecDeque<Mono>,
     /// CPU time the collector took since the program began, percent, as gctrace last said.
     pub gc_percent: Option<u64>,
-    /// Collections in a row that found no room: the live heap was at the goal.
-    pub cramped: u64,
+    /// Which of the last 32 collections found no room, one bit each: the live heap was at the goal.
+    pub cramped: u32,
     /// The stall that lasts, as last reported.
     pub stall: Option<Stall>,
     /// What the program's runtime said before it wanted to die.
@@ -243,7 +243,7 @@ impl History {
     pub(super) fn collected(&mut self, now: Mono, trace: &GcTrace) {
         self.gc_percent = Some(trace.cpu_percent);
         let cramped = trace.cramped() && !trace.forced;
-        self.cramped = if cramped { self.cramped.saturating_add(1) } else { 0 };
+        self.cramped = self.cramped << 1 | u32::from(cramped);
         remember(&mut self.collections, now, COLLECTIONS);
     }
 

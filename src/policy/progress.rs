@@ -6,6 +6,7 @@
 //! slice and does not count (runtime/proc.go, `execute`).
 
 use crate::units::Mono;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// CPU of the threads other than sysmon from which the program counts as moving, in thousandths
@@ -26,6 +27,10 @@ pub struct Sample {
     pub read_bytes: Option<u64>,
     /// Bytes that write calls took (`wchar`), the runtime's own output included.
     pub written_bytes: Option<u64>,
+    /// Read calls (`syscr`), those that found nothing included.
+    pub read_calls: Option<u64>,
+    /// Write calls (`syscw`).
+    pub write_calls: Option<u64>,
     /// CPU time of all threads but sysmon, µs.
     pub cpu_us: Option<u64>,
     /// Threads.
@@ -53,36 +58,68 @@ pub struct Activity {
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     before: Option<Sample>,
-    /// Bytes that were read from the program's stderr so far, its own words and the runtime's.
-    stderr_bytes: u64,
-    /// The most that `written_bytes` was ever ahead of `stderr_bytes`. Bytes may be in flight when
+    /// Bytes that were read from the program's stderr so far, its own words and the runtime's, and
+    /// write calls that brought them, as far as they could be told apart.
+    stderr: Output,
+    /// How far what was written was ahead of that at the last samples. Bytes may be in flight when
     /// a sample is taken, so the difference shakes by a snapshot; only a new maximum is progress.
-    ahead: Option<u64>,
+    ahead: VecDeque<i64>,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Output {
+    bytes: u64,
+    calls: u64,
+}
+
+/// Samples over which a new maximum is looked for.
+const WINDOW: usize = 8;
+/// Bytes of one wake-up of the network poller, which is a write and a read of an eventfd (one byte
+/// of a pipe before Go 1.20); runtime/netpoll_epoll.go, `netpollBreak`.
+const WAKE_BYTES: u64 = 8;
+
 impl Meter {
-    /// Takes note of bytes that came out of the program's stderr.
-    pub fn stderr(&mut self, bytes: u64) {
-        self.stderr_bytes = self.stderr_bytes.saturating_add(bytes);
+    /// Takes note of bytes that came out of the program's stderr, and of the write calls that
+    /// brought them; 0 = not known.
+    pub fn stderr(&mut self, bytes: u64, calls: u64) {
+        self.stderr.bytes = self.stderr.bytes.saturating_add(bytes);
+        self.stderr.calls = self.stderr.calls.saturating_add(calls);
     }
 
     /// What moved since the sample before. The first sample only sets the base.
     pub fn take(&mut self, sample: &Sample) -> Activity {
-        let ahead = sample.written_bytes.map(|w| w.saturating_sub(self.stderr_bytes));
-        let wrote = match (self.ahead, ahead) {
-            (Some(most), Some(ahead)) => ahead > most,
-            (None, _) | (_, None) => false,
-        };
-        self.ahead = self.ahead.max(ahead);
+        let wrote = self.wrote(sample);
         let Some(before) = self.before.replace(*sample) else { return Activity::default() };
         let elapsed = sample.at.since(before.at);
         let read = grown(before.read_bytes, sample.read_bytes).unwrap_or(0);
+        let wakes = grown(before.read_calls, sample.read_calls).unwrap_or(0) * WAKE_BYTES;
+        let read = read.saturating_sub(wakes);
         Activity {
             io: wrote || read > per_second(OWN_READS, elapsed).max(OWN_READS),
             cpu_permille: grown(before.cpu_us, sample.cpu_us).and_then(|us| permille(us, elapsed)),
             throttled_percent: throttled(&before, sample),
         }
     }
+
+    /// Whether more was written than came out of stderr and than wake-ups account for.
+    fn wrote(&mut self, sample: &Sample) -> bool {
+        let Some(written) = sample.written_bytes else { return false };
+        let calls = sample.write_calls.filter(|_| self.stderr.calls > 0);
+        let wakes = calls.map_or(0, |calls| signed(calls) - signed(self.stderr.calls));
+        let ahead = signed(written) - signed(self.stderr.bytes) - wakes * signed(WAKE_BYTES);
+        let new = self.ahead.iter().max().is_some_and(|most| ahead > *most);
+        if self.ahead.len() >= WINDOW {
+            self.ahead.pop_front();
+        }
+        self.ahead.push_back(ahead);
+        new
+    }
+}
+
+/// A counter to calculate with; none comes near the limit, which keeps sums of them in range.
+fn signed(count: u64) -> i64 {
+    const LIMIT: i64 = 1 << 56;
+    i64::try_from(count).unwrap_or(LIMIT).min(LIMIT)
 }
 
 /// How much a counter grew.
@@ -199,10 +236,10 @@ mod tests {
     #[test]
     fn the_runtime_alone_is_no_progress() {
         let mut meter = Meter::default();
-        meter.stderr(100);
+        meter.stderr(100, 0);
         let _ = meter.take(&sample(1, 3_000, 100, 0));
         for second in 2..20 {
-            meter.stderr(100);
+            meter.stderr(100, 0);
             let reads = 3_000 + second * 20;
             let activity = meter.take(&sample(second, reads, second * 100, second * 200));
             assert_eq!(activity, Activity { cpu_permille: Some(0), ..activity });
@@ -227,9 +264,34 @@ mod tests {
         for second in 2..100 {
             let late = if second % 3 == 0 { 90 } else { 0 };
             moved += u32::from(meter.take(&sample(second, 0, second * 100 + late, 0)).io);
-            meter.stderr(100);
+            meter.stderr(100, 0);
         }
         assert!(moved <= 3, "{moved}");
+    }
+
+    #[test]
+    fn wake_ups_of_the_poller_are_no_progress_and_a_line_on_stdout_is() {
+        let mut meter = Meter::default();
+        let (mut bytes, mut calls) = (0, 0);
+        let mut next = |second: u64, line: u64| {
+            // A hundred wake-ups a second, and a snapshot of 28 writes.
+            (bytes, calls) = (bytes + 800 + 112 + line, calls + 128 + u64::from(line > 0));
+            meter.stderr(112, 28);
+            let sample = Sample {
+                read_calls: Some(second * 100),
+                write_calls: Some(calls),
+                ..sample(second, second * 800, bytes, 0)
+            };
+            meter.take(&sample).io
+        };
+        for second in 1..30 {
+            assert!(!next(second, 0), "second {second}");
+        }
+        assert!(next(30, 20));
+        assert!(!next(31, 0));
+        for second in 32..40 {
+            assert!(next(second, 12), "second {second}");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Session {
     pub(super) end: Option<Reaped>,
     /// Signals whose records are not written yet: passing them on comes first.
     heard: Vec<Heard>,
+    /// The runtime's monitor thread, once evidence has shown it.
+    pub(super) sysmon: Option<Pid>,
     dropped_said: u64,
     /// The deadline has passed and evidence is being collected until then.
     looking: Option<Mono>,
@@ -93,6 +95,7 @@ impl Session {
             sink: SinkReport::default(),
             end: None,
             heard: Vec::new(),
+            sysmon: None,
             dropped_said: 0,
             looking: None,
             finished: false,
@@ -244,7 +247,14 @@ impl Session {
     /// goinit itself ends the program.
     pub(super) fn end(&mut self, now: Now, reason: Reason, actions: &mut Vec<Action>) {
         if let Some(signal) = self.shutdown.end(now.mono, reason, &self.config) {
-            actions.push(Action::Send(self.target(), signal));
+            // The thread that handles SIGQUIT wants the scheduler's lock, which it may hold itself
+            // when it was interrupted: only sysmon, asleep, never does (runtime/proc.go).
+            let target = match self.sysmon {
+                Some(thread) if signal == Signal::QUIT => Target::Thread(self.birth.child, thread),
+                Some(_) | None if signal == Signal::QUIT => Target::Process(self.birth.child),
+                Some(_) | None => self.target(),
+            };
+            actions.push(Action::Send(target, signal));
         }
     }
 

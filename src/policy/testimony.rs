@@ -1,8 +1,8 @@
 //! Evidence as records: one subject a record, what matters first, the rest counted.
 
 use super::evidence::{
-    Cgroup, Child, Evidence, Frame, GoroutineGroup, InitProgress, Lock, LockKind, Socket, Syscall,
-    Thread,
+    Cgroup, Child, Evidence, Frame, GoroutineGroup, Goroutines, InitProgress, Lock, LockKind,
+    Socket, Syscall, Thread,
 };
 use super::record::{Origin, Record, Severity};
 
@@ -52,12 +52,10 @@ fn warn(name: &'static str, sentence: impl Into<String>) -> Record {
 /// Parked threads of the runtime say nothing: those waiting for work in futex(2), sysmon in
 /// nanosleep(2), the one in the network poller.
 fn is_interesting(thread: &Thread) -> bool {
-    /// Go's sysmon sleeps at most 10 ms at a time (runtime/proc.go, sysmon).
-    const SYSMON_MS: u64 = 10;
     match thread.syscall.got() {
         Some(Some(call)) => match call.name.as_str() {
             "futex" => false,
-            "nanosleep" => call.timeout_ms.is_some_and(|ms| ms > SYSMON_MS),
+            "nanosleep" => call.timeout_ms.is_some_and(|ms| ms > super::verdict::SYSMON_MS),
             name => !name.starts_with("epoll_"),
         },
         // Running or stopped, or what it does is not known.
@@ -215,7 +213,6 @@ fn init(progress: &InitProgress) -> Option<Record> {
     Some(record)
 }
 
-/// Throttling between the two looks.
 /// One group of goroutines, as the program's memory shows it.
 fn goroutines(group: &GoroutineGroup, total: u64) -> Record {
     let text = |frame: &Frame| format!("{} {}:{}", frame.function, frame.file, frame.line);
@@ -232,6 +229,22 @@ fn goroutines(group: &GoroutineGroup, total: u64) -> Record {
         .put("goroutines.frames", group.frames.iter().take(FRAMES).map(text).collect::<Vec<_>>())
         .put_some("goroutines.created_by", group.created_by.as_ref().map(text))
         .put_some("goroutines.waits_on", group.waits_on.clone())
+}
+
+/// Goroutines in lines for the termination message: `118 goroutines [chan receive] main.(*pool).get
+/// < main.worker`.
+#[must_use]
+pub fn lines(all: &Goroutines) -> Vec<String> {
+    let line = |group: &GoroutineGroup| {
+        let who = match group.count {
+            1 => format!("goroutine {}", group.first_id),
+            count => format!("{count} goroutines"),
+        };
+        let functions: Vec<&str> =
+            group.frames.iter().take(3).map(|frame| frame.function.as_str()).collect();
+        format!("{who} [{}] {}", group.state, functions.join(" < "))
+    };
+    all.groups.iter().take(3).map(line).collect()
 }
 
 fn throttle(group: &Cgroup) -> Option<Record> {

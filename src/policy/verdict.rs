@@ -4,15 +4,20 @@
 //! paragraph in docs/verdicts.md. What is only waiting is described (`ok`), never accused; a
 //! deadlock is `certain` only when nobody is left who could wake anybody.
 
+mod children;
 mod ending;
 mod goroutines;
 mod machine;
+mod place;
+mod purpose;
 mod running;
 mod threads;
 mod words;
 
 pub use ending::{End, of_end};
 pub use running::of_running;
+pub(super) use threads::SYSMON_MS;
+pub use threads::sysmon;
 pub use words::{message, recovered, stall};
 
 use super::evidence::Evidence;
@@ -179,7 +184,7 @@ const RULES: &[(&str, Rule)] = &[
     ("blocked-call", threads::blocked_call),
     ("cgo", goroutines::cgo),
     ("connecting", threads::connecting),
-    ("subprocess", threads::subprocess),
+    ("subprocess", children::subprocess),
     ("goroutine", goroutines::main_goroutine),
     ("reading", threads::reading),
     ("serving", threads::serving),

@@ -39,6 +39,8 @@ pub enum Seen<'a> {
     AppBytes(u64),
     /// The runtime wrote this many bytes to stderr: snapshots, traces, dumps.
     RuntimeBytes(u64),
+    /// So many write calls brought what was read of stderr; only packets tell.
+    Writes(u64),
     /// A package's init finished (inittrace).
     InitDone,
     /// A garbage collection finished (gctrace).
@@ -224,12 +226,16 @@ impl Watchdog {
                 Happening::Nothing
             }
             Seen::AppBytes(bytes) => {
-                self.meter.stderr(bytes);
+                self.meter.stderr(bytes, 0);
                 history.wrote(now, bytes);
                 Happening::Nothing
             }
             Seen::RuntimeBytes(bytes) => {
-                self.meter.stderr(bytes);
+                self.meter.stderr(bytes, 0);
+                Happening::Nothing
+            }
+            Seen::Writes(calls) => {
+                self.meter.stderr(0, calls);
                 Happening::Nothing
             }
             Seen::InitDone => {

@@ -156,35 +156,31 @@ impl std::os::fd::AsFd for SignalFd {
     }
 }
 
-/// Sends a signal, see kill(2). Raw, because nix's `kill` cannot send a real-time signal.
+/// Sends a signal, see kill(2) and tgkill(2). Raw, because nix's `kill` cannot send a real-time
+/// signal.
 ///
 /// # Errors
 /// ESRCH when nobody is there, EPERM when the target changed its user.
 pub fn send(target: Target, signal: Signal) -> io::Result<()> {
+    let number = libc::c_int::from(signal.0);
     let pid = match target {
         Target::Process(pid) => pid.0,
         Target::Group(pid) => -pid.0,
+        Target::Thread(pid, thread) => {
+            // SAFETY: tgkill takes no pointers.
+            let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.0, thread.0, number) };
+            return if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        }
     };
     if pid == 0 || pid == -1 {
         // Our own group or everybody: never what a caller means.
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // SAFETY: kill takes no pointers.
-    match unsafe { libc::kill(pid, libc::c_int::from(signal.0)) } {
+    match unsafe { libc::kill(pid, number) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Sends a signal to one thread, see tgkill(2).
-///
-/// # Errors
-/// ESRCH when the thread is gone, EPERM when the target changed its user.
-pub fn send_thread(pid: Pid, tid: Pid, signal: Signal) -> io::Result<()> {
-    // SAFETY: tgkill takes no pointers.
-    let sent =
-        unsafe { libc::syscall(libc::SYS_tgkill, pid.0, tid.0, libc::c_int::from(signal.0)) };
-    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Suspends the calling process as a shell job: the default action of SIGTSTP, although the

@@ -341,7 +341,9 @@ impl Play {
             let ending = if driver { None } else { ending(&log.exit) };
             let oom = log.memory_group;
             let ran = Duration::from_millis(end);
-            let verdict = of_end(&End { ending, crash: self.crash.as_ref(), oom, ran });
+            let dump = self.goroutines.as_ref();
+            let crash = self.crash.as_ref();
+            let verdict = of_end(&End { ending, crash, dump, oom, ran });
             return Told {
                 reports: self.reports,
                 verdict: format!("{}/{}", verdict.class.word(), verdict.cause),

@@ -1,7 +1,9 @@
 //! The verdict on a program that has ended, from how it ended and what its runtime said before.
 
-use super::{Class, Confidence, Crash, Finding, Verdict};
+use super::place::{self, place};
+use super::{Class, Confidence, Crash, Finding, Verdict, goroutines};
 use crate::exit::Ending;
+use crate::policy::evidence::Goroutines;
 use crate::units::Signal;
 use std::time::Duration;
 
@@ -12,26 +14,27 @@ pub struct End<'a> {
     pub ending: Option<Ending>,
     /// The head of the crash that its runtime printed.
     pub crash: Option<&'a Crash>,
+    /// The goroutines that it printed after that.
+    pub dump: Option<&'a Goroutines>,
     /// Whether the kernel killed somebody in its memory cgroup.
     pub oom: bool,
     /// How long it ran.
     pub ran: Duration,
 }
 
-/// Judges an end.
+/// Judges an end. This is the only place that puts an end of the program's own into words.
 #[must_use]
 pub fn of_end(end: &End<'_>) -> Verdict {
-    // A program that ends well has not crashed, whatever its lines looked like.
-    let well = end.ending == Some(Ending::Exited(0));
-    let found = end
-        .crash
-        .filter(|_| !well)
-        .map(crashed)
-        .or_else(|| end.ending.map(|ending| ended(ending, end.oom)))
-        .unwrap_or_else(|| {
+    let crash = end.crash.filter(|_| end.ending.is_none_or(can_end_a_crash));
+    let found = match (crash, end.ending) {
+        (Some(crash), _) => crashed(crash, end.dump),
+        (None, Some(ending)) => ended(ending, end.oom),
+        (None, None) => {
             let sentence = "the program's end was not seen".to_owned();
             Finding::new(Class::Crashed, "unknown", Confidence::Unclear, sentence)
-        });
+                .next("the node's log may tell what became of it")
+        }
+    };
     let mut verdict = super::with(found, end.ran);
     if end.ending.is_none() && end.crash.is_some() {
         verdict.sentence.push_str("; it has not ended since");
@@ -40,37 +43,64 @@ pub fn of_end(end: &End<'_>) -> Verdict {
     verdict
 }
 
+/// Whether a crash can have ended so. The runtime exits with 2, with 4 or 5 when it fails once
+/// more, or raises a signal (GOTRACEBACK=crash, a host of C); a program that ends otherwise has
+/// only printed what looked like a crash.
+fn can_end_a_crash(ending: Ending) -> bool {
+    match ending {
+        Ending::Exited(code) => matches!(code, 2 | 4 | 5),
+        Ending::Signalled { signal, .. } => signal != Signal::KILL && signal != Signal::TERM,
+    }
+}
+
 /// What the runtime printed says more than the exit code, which is 2 for all of it.
-fn crashed(crash: &Crash) -> Finding {
+fn crashed(crash: &Crash, dump: Option<&Goroutines>) -> Finding {
     let text = &crash.message;
+    // The one that failed is printed first, and is the one that was running.
+    let groups = dump.map(|all| all.groups.as_slice()).unwrap_or_default();
+    let group = groups.iter().find(|group| group.state == "running").or(groups.first());
+    let mut spot = group.and_then(|group| place(&group.frames));
+    let deadlock = text.ends_with("deadlock!");
+    let mut on = None;
+    if deadlock && let Some(main) = dump.and_then(|all| all.main.as_ref()) {
+        spot = place(&main.frames);
+        on = goroutines::waits_on(main).or_else(|| Some(main.state.clone()));
+    }
+    let at = place::within(spot.as_deref());
     let (cause, sentence, next) = match crash.kind {
         "panic" => (
             "panic",
-            format!("the program panicked: {text}"),
+            format!("panic: {text}{at}"),
             "the first frame of the program itself in the trace is the place",
         ),
-        "signal" => (
-            "signal",
-            format!("the program was ended by a signal from outside: {text}"),
-            "find out who sent it; a Go program does not send it to itself",
-        ),
-        _ if text.ends_with("deadlock!") => (
+        "signal" => {
+            let text = text.split(':').next().unwrap_or(text);
+            (
+                "signal",
+                format!("the program was ended by {text} from outside"),
+                "find out who sent it; a Go program does not send it to itself",
+            )
+        }
+        _ if deadlock => (
             "deadlock",
-            format!("the runtime found that nobody can ever run again: {text}"),
+            format!("fatal error: {text}{at}"),
             "the trace shows what each goroutine waits for; one of them should have been woken",
         ),
-        _ if is_config(text) => (
-            "config",
-            format!("the Go runtime refuses its settings: {text}"),
-            "correct that environment variable",
-        ),
+        _ if is_config(text) => {
+            spot = None;
+            (
+                "config",
+                format!("the Go runtime refuses its settings: {text}"),
+                "correct that environment variable",
+            )
+        }
         _ => (
             "fatal",
-            format!("the Go runtime gave up: {text}"),
+            format!("fatal error: {text}{at}"),
             "the trace names the goroutine; such errors cannot be recovered from",
         ),
     };
-    Finding::new(Class::Crashed, cause, Confidence::Certain, sentence).next(next)
+    Finding::new(Class::Crashed, cause, Confidence::Certain, sentence).at(spot).on(on).next(next)
 }
 
 /// Fatal errors about settings (runtime/mgcpacer.go, `readGOMEMLIMIT`; from Go 1.27 on
@@ -84,23 +114,24 @@ fn is_config(text: &str) -> bool {
 fn ended(ending: Ending, oom: bool) -> Finding {
     match ending {
         Ending::Exited(0) => {
-            let sentence = "the program ended by itself with exit code 0".to_owned();
-            Finding::new(Class::Ok, "finished", Confidence::Certain, sentence)
+            let sentence = "the program ended with exit code 0".to_owned();
+            Finding::new(Class::Ok, "finished", Confidence::Certain, sentence).next("nothing")
         }
         Ending::Exited(code) => {
-            let sentence = format!("the program ended by itself with exit code {code}");
+            let sentence = format!("the program ended with exit code {code}");
             Finding::new(Class::Crashed, "exit-code", Confidence::Certain, sentence)
                 .next("its last lines should say why")
         }
         Ending::Signalled { signal: Signal::KILL, .. } if oom => {
-            let sentence = "the kernel killed the program: out of memory".to_owned();
+            let sentence = "the program was killed by the kernel: out of memory".to_owned();
             Finding::new(Class::Killed, "oom", Confidence::Certain, sentence)
                 .next("raise the memory limit, or set GOMEMLIMIT and find what holds memory")
         }
-        Ending::Signalled { signal, .. } => {
-            let sentence = format!("the program was ended by {signal}");
+        Ending::Signalled { signal, core } => {
+            let core = if core { ", core dumped" } else { "" };
+            let sentence = format!("the program was ended by {signal}{core}");
             Finding::new(Class::Crashed, "signal", Confidence::Certain, sentence)
-                .next("find out who sent it")
+                .next("find out who sent it: `goinit.signal` records show what came through goinit")
         }
     }
 }
@@ -111,8 +142,13 @@ mod tests {
 
     fn check(ending: Ending, crash: Option<(&'static str, &str)>, oom: bool, expected: &str) {
         let crash = crash.map(|(kind, text)| Crash { kind, message: text.to_owned() });
-        let end =
-            End { ending: Some(ending), crash: crash.as_ref(), oom, ran: Duration::from_secs(3) };
+        let end = End {
+            ending: Some(ending),
+            crash: crash.as_ref(),
+            dump: None,
+            oom,
+            ran: Duration::from_secs(3),
+        };
         let verdict = of_end(&end);
         assert_eq!(format!("{}/{}", verdict.class.word(), verdict.cause), expected);
     }
@@ -132,6 +168,31 @@ mod tests {
         check(two, Some(("signal", "SIGABRT: abort")), false, "crashed/signal");
         check(two, None, false, "crashed/exit-code");
         check(Ending::Exited(0), None, false, "ok/finished");
+        // A line that looks like a crash is none when the end does not fit.
+        check(Ending::Exited(0), Some(("panic", "boom")), false, "ok/finished");
+        check(Ending::Exited(1), Some(("panic", "boom")), false, "crashed/exit-code");
+    }
+
+    #[test]
+    fn a_crash_has_the_place_where_it_happened() {
+        let frame = |function: &str, line| crate::policy::evidence::Frame {
+            function: function.to_owned(),
+            file: "/src/app.go".to_owned(),
+            line,
+        };
+        let group = |state: &str, function| crate::policy::evidence::GoroutineGroup {
+            state: state.to_owned(),
+            frames: vec![frame("panic", 1), frame("sort.Slice", 2), frame(function, 7)],
+            ..Default::default()
+        };
+        let groups = vec![group("chan receive", "main.wait"), group("running", "main.load")];
+        let dump = Goroutines { groups, ..Goroutines::default() };
+        let crash = Crash { kind: "panic", message: "boom".to_owned() };
+        let ending = Some(Ending::Exited(2));
+        let (crash, dump, ran) = (Some(&crash), Some(&dump), Duration::ZERO);
+        let verdict = of_end(&End { ending, crash, dump, oom: false, ran });
+        assert_eq!(verdict.place.as_deref(), Some("main.load (/src/app.go:7)"));
+        assert_eq!(verdict.sentence, "panic: boom in main.load (app.go:7)");
     }
 
     #[test]
@@ -146,7 +207,8 @@ mod tests {
     #[test]
     fn a_crash_that_does_not_end_is_said_to_hang() {
         let crash = Crash { kind: "fatal", message: "sync: unlock of unlocked mutex".to_owned() };
-        let end = End { ending: None, crash: Some(&crash), oom: false, ran: Duration::ZERO };
+        let end =
+            End { ending: None, crash: Some(&crash), dump: None, oom: false, ran: Duration::ZERO };
         let verdict = of_end(&end);
         assert_eq!(verdict.cause, "fatal");
         assert!(verdict.sentence.ends_with("it has not ended since"), "{}", verdict.sentence);

@@ -1,8 +1,9 @@
 //! Rules about the process as a whole: stopped, throttled, starved, collecting garbage, spinning.
 
+use super::place;
 use super::words::span;
 use super::{Case, Class, Confidence, Finding};
-use crate::policy::evidence::{GoroutineGroup, Goroutines, Thread};
+use crate::policy::evidence::{Frame, GoroutineGroup, Goroutines, Thread};
 use crate::policy::history::Kind;
 
 /// Percent of quota periods from which throttling explains slowness.
@@ -16,10 +17,10 @@ const LIVELOCK_TICKS: u64 = 200_000;
 /// Collections a second, or percent of CPU, from which collecting is all a program does.
 const GC_PER_SECOND: u64 = 5;
 const GC_PERCENT: u64 = 25;
-/// Collections in a row without room that are no accident.
-const CRAMPED: u64 = 5;
+/// Of the last 32 collections, so many without room are no accident.
+const CRAMPED: u32 = 5;
 /// CPU in thousandths of one from which a thread counts as busy.
-const BUSY_PERMILLE: u64 = 300;
+pub(super) const BUSY_PERMILLE: u64 = 300;
 
 /// All threads are stopped by a signal, or the cgroup is frozen.
 pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
@@ -39,21 +40,44 @@ pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
     Some(finding.next("send SIGCONT, thaw the cgroup, or detach the debugger"))
 }
 
+/// Functions that stop the world. Before Go 1.21 a goroutine that does so keeps its state.
+const STOPPERS: [&str; 5] = [
+    "runtime.GC",
+    "runtime.GOMAXPROCS",
+    "runtime.ReadMemStats",
+    "runtime.Stack",
+    "runtime/debug.FreeOSMemory",
+];
+
+fn stops_the_world(group: &GoroutineGroup) -> bool {
+    let stops = |frame: &Frame| STOPPERS.contains(&frame.function.as_str());
+    group.state == "stopping the world"
+        || (group.state == "running" && group.frames.iter().any(stops))
+}
+
 /// The runtime waits for all goroutines to stop, and one does not.
 pub(super) fn stop_the_world(case: &Case<'_>) -> Option<Finding> {
+    let groups = goroutines(case).map(|all| all.groups.as_slice()).unwrap_or_default();
     let seen = case.history.stopping.is_some()
         || goroutines(case).is_some_and(|all| {
             all.stopping_the_world == Some(true)
                 || all.main.as_ref().is_some_and(|main| main.state == "stopping the world")
-                || all.groups.iter().any(|group| group.state == "stopping the world")
-        });
-    let busy = busiest(case);
-    let one_runs = goroutines(case).is_some_and(|all| all.wakers.running > 0) || busy.is_some();
+        })
+        || groups.iter().any(stops_the_world);
+    let mut running =
+        groups.iter().filter(|group| group.state == "running" && !stops_the_world(group));
+    let runs = running.next();
+    let one_runs = runs.is_some()
+        || goroutines(case).is_none_or(|all| all.wakers.running > 0) && busiest(case).is_some();
     if !(case.kind == Kind::Stw || (seen && one_runs)) {
         return None;
     }
-    let place = goroutines(case).and_then(super::goroutines::running);
-    let who = place.clone().map_or_else(String::new, |place| format!(": {place} does not stop"));
+    let place = runs
+        .and_then(|group| place::place(&group.frames))
+        .or_else(|| goroutines(case).and_then(super::goroutines::running));
+    let who = place
+        .as_deref()
+        .map_or_else(String::new, |place| format!(": {} does not stop", place::short(place)));
     let sentence = format!("a garbage collection waits for all goroutines to stop{who}");
     let finding = Finding::new(Class::Stalled, "gc-stw", Confidence::Likely, sentence);
     let next = "put a function call into that loop, or drop GODEBUG=asyncpreemptoff=1";
@@ -65,7 +89,7 @@ pub(super) fn gc_thrash(case: &Case<'_>) -> Option<Finding> {
     let often = case.history.collections_per_second().is_some_and(|rate| rate >= GC_PER_SECOND);
     // The percentage counts from the start of the program, so it comes late.
     let much = case.history.gc_percent.is_some_and(|percent| percent >= GC_PERCENT)
-        || case.history.cramped >= CRAMPED;
+        || case.history.cramped.count_ones() >= CRAMPED;
     if case.kind == Kind::Idle || !(often && much) {
         return None;
     }
@@ -150,12 +174,17 @@ pub(super) fn starved(case: &Case<'_>) -> Option<Finding> {
     if case.history.queued.is_none() || yielding || case.kind == Kind::Idle {
         return None;
     }
+    let place = goroutines(case).and_then(super::goroutines::running);
+    let processors = match snapshot.gomaxprocs {
+        1 => "the one processor".to_owned(),
+        count => format!("{count} processors"),
+    };
     let sentence = format!(
-        "{queued} runnable goroutines wait for {} processors: too much work for the CPU there is",
-        snapshot.gomaxprocs
+        "{queued} runnable goroutines wait for {processors}{}: too much work for the CPU there is",
+        place::within(place.as_deref())
     );
     let finding = Finding::new(Class::Slow, "starved", Confidence::Likely, sentence);
-    Some(finding.next("give it more CPU (and GOMAXPROCS), or start less work at once"))
+    Some(finding.at(place).next("give it more CPU (and GOMAXPROCS), or start less work at once"))
 }
 
 /// Goroutines yield to each other for ever.
@@ -175,7 +204,7 @@ pub(super) fn livelock(case: &Case<'_>) -> Option<Finding> {
     }
     let place = goroutines(case).and_then(super::goroutines::running);
     let rate = yields.map_or_else(String::new, |rate| format!(", {rate} switches a second"));
-    let at = place.clone().map_or_else(String::new, |place| format!(" in {place}"));
+    let at = place::within(place.as_deref());
     let sentence = format!("goroutines yield to each other and nothing comes of it{rate}{at}");
     let finding = Finding::new(Class::Stalled, "livelock", Confidence::Likely, sentence);
     Some(finding.at(place).next("wait on a channel or a condition instead of polling"))
@@ -187,7 +216,7 @@ pub(super) fn cpu_bound(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let place = goroutines(case).and_then(super::goroutines::running);
-    let at = place.clone().map_or_else(String::new, |place| format!(" in {place}"));
+    let at = place::within(place.as_deref());
     let (class, cause, guess) = if goroutines(case).is_some_and(flat) {
         (Class::Stalled, "busy-loop", "a busy loop, or a long computation without any call")
     } else {

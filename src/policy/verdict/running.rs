@@ -1,41 +1,56 @@
 //! The verdict on a program that is not stalled: what it does, for whoever asks at its deadline.
 
-use super::{Case, Class, Confidence, Finding, Verdict, goroutines, machine, threads, words};
-use crate::policy::evidence::Evidence;
+use super::{Case, Class, Confidence, Finding, Verdict, goroutines, machine};
+use crate::policy::evidence::{Evidence, Process};
 use crate::policy::history::{History, Kind};
+use std::time::Duration;
 
-/// Judges a program that makes progress: slow, for a reason that can be seen, or well.
+/// IO that is longer ago says nothing about what the program does now.
+const RECENT: Duration = Duration::from_secs(3);
+
+/// Judges a program that makes progress: slow, for a reason that can be seen, or well. What it
+/// waits for at this moment is only what it waits for at this moment, so nothing of it is sure.
 #[must_use]
 pub fn of_running(history: &History, evidence: &Evidence) -> Verdict {
     let lasted = history.now.since(history.progress);
     let case = Case { kind: Kind::Spinning, lasted, history, evidence };
     let slow = [machine::gc_thrash, machine::memory_pressure, machine::throttled, machine::starved];
-    let found = slow.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| well(&case));
-    super::with(found, lasted)
+    let found = slow.iter().find_map(|rule| rule(&case)).or_else(|| working(&case));
+    if let Some(found) = found {
+        return super::with(found, lasted);
+    }
+    let mut found = super::judge(&Case { kind: Kind::Idle, ..case });
+    if found.class == Class::Stalled {
+        found.confidence = Confidence::Unclear;
+    }
+    found
 }
 
-fn well(case: &Case<'_>) -> Finding {
+/// It computes, or reads and writes.
+fn working(case: &Case<'_>) -> Option<Finding> {
     let history = case.history;
-    let sleeps = machine::goroutines(case)
-        .and_then(|all| all.main.as_ref())
-        .map_or_else(|| threads::timed(case), |main| main.state == "sleep");
-    let busy = history.burning.is_some();
-    let (cause, sentence) = if busy {
-        ("cpu-bound", "it computes, and says so".to_owned())
-    } else if history.io.is_some() || reads(case.evidence) {
-        ("io-progress", "it reads or writes, little by little".to_owned())
-    } else if sleeps {
-        match history.rhythm() {
-            Some(rhythm) => ("polling", format!("it polls, about every {}", words::span(rhythm))),
-            None => ("timer-wait", "it sleeps on purpose: a timer will wake it".to_owned()),
-        }
-    } else {
-        return goroutines::serving(None);
-    };
+    if history.burning.is_some() {
+        let place = machine::goroutines(case).and_then(goroutines::running);
+        let sentence =
+            format!("it computes{}, and says so", super::place::within(place.as_deref()));
+        return Some(ok("cpu-bound", sentence).at(place));
+    }
+    // A goroutine that sleeps says so itself, whatever it has read before.
+    let main = machine::goroutines(case).and_then(|all| all.main.as_ref());
+    if main.is_some_and(|main| main.state == "sleep") {
+        return None;
+    }
+    let recently = history.io.is_some_and(|at| history.now.since(at) <= RECENT);
+    let process = case.evidence.process.got();
+    (recently || process.is_some_and(reads))
+        .then(|| ok("io-progress", "it reads or writes, little by little".to_owned()))
+}
+
+fn ok(cause: &'static str, sentence: String) -> Finding {
     Finding::new(Class::Ok, cause, Confidence::Likely, sentence).next("nothing")
 }
 
-fn reads(evidence: &Evidence) -> bool {
-    let delta = evidence.process.got().and_then(|process| process.io_delta.as_ref());
-    delta.is_some_and(|io| io.rchar > 256)
+/// It read between the two looks, more than the runtime does to wake itself up.
+pub(super) fn reads(process: &Process) -> bool {
+    process.io_delta.as_ref().is_some_and(|io| io.rchar > 256.max(io.syscr.saturating_mul(8)))
 }

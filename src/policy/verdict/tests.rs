@@ -173,7 +173,8 @@ fn sleeping_polling_and_serving_are_described_and_never_accused() {
 fn a_silent_peer_and_a_missing_peer_are_told_apart() {
     let mut reads = goroutine("IO wait", &["net.(*conn).Read", "main.main"]);
     reads.waits_on = Some("fd 4 tcp 127.0.0.1:1 -> 127.0.0.1:2 ESTABLISHED".into());
-    check(&goroutines(reads), "stalled/io-read/unclear");
+    let verdict = check(&goroutines(reads), "stalled/network-read/unclear");
+    assert_eq!(verdict.on.as_deref(), Some("tcp 127.0.0.1:2 ESTABLISHED"));
     let mut dials = goroutine("IO wait", &["net.(*netFD).connect", "net.Dial", "main.main"]);
     dials.waits_on = Some("fd 4 tcp 127.0.0.1:1 -> 10.0.3.7:5432 SYN_SENT".into());
     check(&goroutines(dials), "stalled/network-connect/likely");
@@ -190,7 +191,93 @@ fn a_silent_peer_and_a_missing_peer_are_told_apart() {
         }];
     }
     let verdict = check(&evidence, "stalled/io-read/likely");
-    assert_eq!(verdict.on.as_deref(), Some("fd 3 tcp a -> b ESTABLISHED"));
+    assert_eq!(verdict.on.as_deref(), Some("tcp b ESTABLISHED"));
+}
+
+fn on_channels(state: &str, elements: &[&str]) -> Goroutine {
+    let channels = elements.iter().map(|element| Channel {
+        address: 0xc00_0010_000,
+        element: Some((*element).to_owned()),
+        ..Channel::default()
+    });
+    Goroutine { channels: channels.collect(), ..goroutine(state, &["main.wait", "main.main"]) }
+}
+
+#[test]
+fn a_wait_for_a_signal_or_a_timer_is_on_purpose() {
+    let signal = on_channels("chan receive", &["os.Signal"]);
+    check(&goroutines(signal), "ok/serving/likely");
+    check(&goroutines(on_channels("select", &["int", "os.Signal"])), "ok/serving/likely");
+    let timed = Syscall { timeout_ms: Some(500), ..Syscall::default() };
+    let mut ticks = goroutines(on_channels("chan receive", &["time.Time"]));
+    // Nothing is armed: the timer was stopped, and nobody will ever send.
+    check(&ticks, "stalled/channel/certain");
+    ticks.threads = Probe::Got(vec![thread("epoll_pwait", timed)]);
+    check(&ticks, "ok/timer-wait/likely");
+    let verdict =
+        check(&goroutines(on_channels("chan send", &["main.job"])), "stalled/channel/certain");
+    let on = "channel 0xc000010000 (chan main.job) len 0 cap 0, no receiver";
+    assert_eq!(verdict.on.as_deref(), Some(on));
+}
+
+#[test]
+fn a_lock_is_never_waited_for_on_purpose() {
+    let frames = ["net.(*TCPListener).Accept", "net/http.(*Server).Serve"];
+    let mut evidence = goroutines(goroutine("sync.Mutex.Lock", &["main.main"]));
+    if let Probe::Got(all) = &mut evidence.goroutines {
+        let frames = frames.map(|name| frame(name, 1)).to_vec();
+        all.groups =
+            vec![GoroutineGroup { state: "IO wait".into(), frames, ..GoroutineGroup::default() }];
+        all.wakers.io_wait = 1;
+    }
+    check(&evidence, "stalled/sync/unclear");
+}
+
+#[test]
+fn behind_an_empty_select_the_goroutine_that_is_stuck_is_found() {
+    let parked = goroutine("select (no cases)", &["main.main"]);
+    let group = |element: &str| GoroutineGroup {
+        state: "chan receive".into(),
+        count: 1,
+        first_id: 18,
+        frames: vec![frame("main.work", 9)],
+        channels: on_channels("", &[element]).channels,
+        ..GoroutineGroup::default()
+    };
+    let mut evidence = goroutines(parked);
+    let mut with = |groups| {
+        if let Probe::Got(all) = &mut evidence.goroutines {
+            all.groups = groups;
+        }
+        evidence.clone()
+    };
+    let found = check(&with(vec![group("time.Time"), group("int")]), "stalled/channel/certain");
+    assert_eq!(found.place.as_deref(), Some("main.work (/src/app.go:9)"));
+    check(&with(vec![group("time.Time"), group("os.Signal")]), "stalled/sync/certain");
+}
+
+#[test]
+fn children_are_told_apart_by_what_they_owe() {
+    let child = Child {
+        pid: Pid(9),
+        parent: Pid(7),
+        name: "sleep".into(),
+        doing: "waits in clock_nanosleep(2)".into(),
+        ..Child::default()
+    };
+    let mut reads = goroutine("IO wait", &["os.(*File).Read", "main.main"]);
+    reads.waits_on = Some("descriptor 3 pipe:[7] to become readable".into());
+    let mut evidence = goroutines(reads);
+    check(&evidence, "stalled/io-read/unclear");
+    evidence.children = Probe::Got(vec![child.clone()]);
+    let verdict = check(&evidence, "stalled/waiting-for-child/unclear");
+    assert_eq!(verdict.on.as_deref(), Some("process 9 (sleep)"));
+    assert!(verdict.sentence.contains(", which waits in clock_nanosleep(2)"));
+    (evidence.sample_ms, evidence.children) =
+        (100, Probe::Got(vec![Child { cpu_delta_us: 90_000, ..child }]));
+    check(&evidence, "ok/cpu-bound/likely");
+    let waits = ["os/exec.(*Cmd).awaitGoroutines", "os/exec.(*Cmd).Wait", "main.main"];
+    check(&goroutines(goroutine("chan receive", &waits)), "stalled/waiting-for-child/unclear");
 }
 
 #[test]

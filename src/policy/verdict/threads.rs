@@ -1,12 +1,15 @@
 //! Rules about threads, system calls, sockets and locks: what can be said without reading the
 //! program's memory, and what a goroutine in a system call waits for.
 
-use super::goroutines::{init_function, place, serving as served, waits};
+use super::goroutines::{init_function, waits};
 use super::machine::goroutines;
+use super::place::{self, place};
+use super::purpose::serving as served;
 use super::words::span;
 use super::{Case, Class, Confidence, Finding};
-use crate::policy::evidence::{Lock, LockKind, Socket, Syscall, TargetKind, Thread};
+use crate::policy::evidence::{Evidence, Lock, LockKind, Socket, Syscall, TargetKind, Thread};
 use crate::policy::history::Kind;
+use crate::units::Pid;
 
 /// Threads in the same kind of call from which they are an explosion.
 const MANY: usize = 50;
@@ -22,13 +25,30 @@ const PARKING: [&str; 7] = [
     "rt_sigtimedwait",
 ];
 
+/// sysmon sleeps at most 10 ms at a time (runtime/proc.go, `sysmon`).
+pub(crate) const SYSMON_MS: u64 = 10;
+
+/// The runtime's monitor thread: the one that sleeps for moments, again and again.
+#[must_use]
+pub fn sysmon(evidence: &Evidence) -> Option<Pid> {
+    let naps = |thread: &&Thread| {
+        call(thread).is_some_and(|call| {
+            matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep")
+                && call.timeout_ms.is_none_or(|ms| ms <= SYSMON_MS)
+        })
+    };
+    let threads = evidence.threads.got()?.iter().filter(naps);
+    let found = threads.max_by_key(|thread| thread.switches_delta)?;
+    i32::try_from(found.tid).ok().map(Pid)
+}
+
 /// The call a thread is in.
 fn call(thread: &Thread) -> Option<&Syscall> {
     thread.syscall.got()?.as_ref()
 }
 
 /// Threads that were in one and the same call at both looks, and in none that only parks.
-fn stuck<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Thread, &'a Syscall)> {
+pub(super) fn stuck<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Thread, &'a Syscall)> {
     let threads = case.evidence.threads.got().map(Vec::as_slice).unwrap_or_default();
     threads.iter().filter(|thread| thread.same_call).filter_map(|thread| {
         let call = call(thread)?;
@@ -71,12 +91,12 @@ fn main_calls(case: &Case<'_>) -> bool {
 }
 
 /// Where the main goroutine made its call.
-fn main_place(case: &Case<'_>) -> Option<String> {
+pub(super) fn main_place(case: &Case<'_>) -> Option<String> {
     place(&goroutines(case)?.main.as_ref()?.frames)
 }
 
 /// Whether the main goroutine is still in package init.
-fn in_init(case: &Case<'_>) -> bool {
+pub(super) fn in_init(case: &Case<'_>) -> bool {
     let Some(all) = goroutines(case) else { return false };
     let by_stack = all.main.as_ref().and_then(|main| init_function(main, all)).is_some();
     by_stack || all.init.as_ref().is_some_and(|init| init.done < init.total)
@@ -124,7 +144,7 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
     let kind = call.target.as_ref().map(|target| target.kind);
     let path = call.target.as_ref().map(|target| target.path.clone()).filter(|p| !p.is_empty());
     let place = main_place(case);
-    let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
+    let at = place::at(place.as_deref());
     let init = if in_init(case) { "package init is stuck: " } else { "" };
     let found = |cause, on: Option<String>, sentence: String, next| {
         let cause = if init.is_empty() { cause } else { "init" };
@@ -141,7 +161,7 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
         "flock" | "fcntl" => {
             let lock = lock_of(case, path.as_deref());
             let name = path.unwrap_or_else(|| "a file".to_owned());
-            let holder = lock.map_or_else(String::new, holder);
+            let holder = lock.map_or_else(String::new, |lock| holder(lock, case.evidence.pid));
             let on = format!("lock {name}{holder}");
             let sentence = format!("it waits for the {on}");
             found("file-lock", Some(on), sentence, "find out why the holder does not release it")
@@ -164,7 +184,13 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
         "read" | "readv" | "pread64" | "recvfrom" | "recvmsg" if has_no_child(case) => {
             let on = describe(thread);
             let sentence = format!("it waits for data in {on}");
-            found("io-read", Some(on), sentence, "why does the other end send nothing?")
+            let socket = kind == Some(TargetKind::Socket);
+            found(
+                if socket { "network-read" } else { "io-read" },
+                Some(on),
+                sentence,
+                "why does the other end send nothing?",
+            )
         }
         _ => None,
     }
@@ -176,8 +202,11 @@ fn lock_of<'a>(case: &Case<'a>, path: Option<&str>) -> Option<&'a Lock> {
 }
 
 /// ` held by pid 31 (flyway)`.
-fn holder(lock: &Lock) -> String {
+fn holder(lock: &Lock, program: Pid) -> String {
     let Some(pid) = lock.holder else { return String::new() };
+    if pid == program {
+        return format!(" held by the program itself (pid {pid})");
+    }
     let name = lock.holder_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
     let kind = if lock.kind == LockKind::Flock { "" } else { " (POSIX lock)" };
     format!(" held by pid {pid}{name}{kind}")
@@ -196,7 +225,7 @@ pub(super) fn connecting(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let place = main_place(case);
-    let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
+    let at = place::at(place.as_deref());
     let on = endpoint(socket);
     let (cause, who) = if in_init(case) {
         let all = goroutines(case).and_then(|all| all.init.as_ref());
@@ -214,53 +243,18 @@ pub(super) fn connecting(case: &Case<'_>) -> Option<Finding> {
     Some(finding.at(place).on(Some(on)).next(next))
 }
 
-/// A child process that does not end.
-pub(super) fn subprocess(case: &Case<'_>) -> Option<Finding> {
-    let children = case.evidence.children.got().map(Vec::as_slice).unwrap_or_default();
-    let child = children.iter().find(|child| child.parent == case.evidence.pid);
-    // Children that were looked for and not found are not waited for.
-    if child.is_none() && case.evidence.children.got().is_some() {
-        return None;
-    }
-    let waiting = ["wait4", "waitid"];
-    let calls = stuck(case).any(|(_, call)| waiting.contains(&call.name.as_str()));
-    let waits_in_go = goroutines(case).and_then(|all| all.main.as_ref()).is_some_and(|main| {
-        main.frames.iter().any(|frame| {
-            frame.function.starts_with("os.(*Process).")
-                || frame.function.starts_with("os/exec.(*Cmd).")
-        })
-    });
-    if !waits(case) || !(waits_in_go || (calls && goroutines(case).is_none())) {
-        return None;
-    }
-    let place = main_place(case);
-    let at = place.clone().map_or_else(String::new, |place| format!(" at {place}"));
-    let on = child.map_or_else(
-        || "a child process".to_owned(),
-        |child| {
-            let command = child.command.clone().unwrap_or_else(|| child.name.clone());
-            let doing =
-                if child.doing.is_empty() { String::new() } else { format!(", {}", child.doing) };
-            format!("process {} ({command}){doing}", child.pid)
-        },
-    );
-    let cause = if in_init(case) { "init" } else { "subprocess" };
-    // Supervising a child is a job of its own: nothing is ended for that.
-    let sure = if cause == "init" { Confidence::Likely } else { Confidence::Unclear };
-    let sentence = format!("it waits for {on}{at}");
-    let finding = Finding::new(Class::Stalled, cause, sure, sentence);
-    Some(finding.at(place).on(Some(on)).next("look at that process: it is the one that hangs"))
-}
-
 fn has_no_child(case: &Case<'_>) -> bool {
     case.evidence.children.got().is_none_or(Vec::is_empty)
 }
 
-/// Whether the descriptor that a goroutine waits for is a FIFO, as far as `text` names it.
-pub(super) fn fifo_of(case: &Case<'_>, text: &str) -> bool {
-    let _ = case;
-    let socket = ["tcp", "udp", "unix", "socket:"].iter().any(|word| text.contains(word));
-    text.contains('/') && !socket && !text.contains("pipe:")
+/// Whether the text about a descriptor names a socket.
+pub(super) fn is_socket(text: &str) -> bool {
+    ["tcp", "udp", "unix", "socket:"].iter().any(|word| text.contains(word))
+}
+
+/// Whether it names a FIFO: of all files with a path, the poller waits for no others.
+pub(super) fn is_fifo(text: &str) -> bool {
+    text.contains('/') && !is_socket(text) && !text.contains("pipe:")
 }
 
 /// Without goroutines: established connections, and nothing else to wait for.
@@ -304,6 +298,11 @@ pub(super) fn slow_timer(case: &Case<'_>) -> bool {
         let waits = !matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep");
         waits && call.timeout_ms.is_some_and(|ms| ms > half)
     })
+}
+
+/// The same, where threads that cannot be seen count as waiting so.
+pub(super) fn may_be_timed(case: &Case<'_>) -> bool {
+    case.evidence.threads.got().is_none() || timed(case)
 }
 
 /// A thread waits in the poller or for a wake-up with a time limit: the runtime's next timer.

@@ -6,7 +6,6 @@
 //	HANG_MODE=child-pipe   waits for the output of a child that has ended, while the child's own
 //	                       child holds the pipe open
 //	HANG_MODE=lost-mutex   a goroutine ended without unlocking; two others wait, main for them
-//	HANG_MODE=busy-loop    main waits, a goroutine spins until a variable changes
 //	HANG_MODE=posix-lock   fcntl(2) lock that a child holds
 //	HANG_MODE=pool         asks a pool of one connection for a second one
 //	HANG_MODE=daemon       healthy: main waits for a signal, a worker sleeps in a loop
@@ -109,37 +108,18 @@ func updateAll() {
 	wg.Wait()
 }
 
-var ready bool
-
-//go:noinline
-func spin() {
-	for n := 0; !ready; n++ {
-		if n < 0 {
-			n = 0
-		}
-	}
-}
-
-func waitForSpin() {
-	done := make(chan bool)
-	go func() { spin(); close(done) }()
-	<-done
-}
-
 func posixLock() {
-	name := os.TempDir() + fmt.Sprintf("/hangs-%d.lock", os.Getpid())
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	check(err)
-	defer os.Remove(name)
 	if holder := os.Getenv("HANG_LOCK"); holder != "" {
-		f, err = os.OpenFile(holder, os.O_RDWR, 0)
+		f, err := os.OpenFile(holder, os.O_RDWR, 0)
 		check(err)
 		check(syscall.FcntlFlock(f.Fd(), syscall.F_SETLKW, &syscall.Flock_t{Type: syscall.F_WRLCK}))
 		fmt.Println("locked")
 		time.Sleep(24 * time.Hour)
 	}
+	f, err := os.CreateTemp("", "hangs-*.lock")
+	check(err)
 	child := exec.Command("/proc/self/exe")
-	child.Env = append(os.Environ(), "HANG_LOCK="+name, "GODEBUG=")
+	child.Env = append(os.Environ(), "HANG_LOCK="+f.Name(), "GODEBUG=")
 	out, err := child.StdoutPipe()
 	check(err)
 	check(child.Start())
@@ -205,7 +185,7 @@ func main() {
 	ways := map[string]func(){
 		"": readGreeting, "net-read": readGreeting, "net-connect": connect,
 		"child-read": readTool, "child-pipe": runTool, "lost-mutex": updateAll,
-		"busy-loop": waitForSpin, "posix-lock": posixLock, "pool": twoOfOne,
+		"posix-lock": posixLock, "pool": twoOfOne,
 		"daemon": daemon, "consumer": consume,
 	}
 	ways[mode]()
