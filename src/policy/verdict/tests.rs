@@ -196,7 +196,7 @@ fn a_silent_peer_and_a_missing_peer_are_told_apart() {
 
 fn on_channels(state: &str, elements: &[&str]) -> Goroutine {
     let channels = elements.iter().map(|element| Channel {
-        address: 0xc00_0010_000,
+        address: 0x00c0_0001_0000,
         element: Some((*element).to_owned()),
         ..Channel::default()
     });
