@@ -31,7 +31,7 @@ pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[
     ("inspect", "a program's Go version and linkage; will it start here?"),
     ("dump", "every goroutine of a live Go program, without stopping it"),
     ("probe", "an exec probe: is the program live, has it started?"),
-    ("report", "what a captured stderr of a Go program holds"),
+    ("report", "a captured log of a Go program: verdict, goroutines, time line"),
 ];
 
 /// What stands below the flags.
@@ -131,6 +131,7 @@ pub(crate) fn man() -> String {
             ));
         }
     }
+    page.push_str(&format!(".SH GOINIT REPORT\n.nf\n{}.fi\n", escape(super::report::HELP)));
     page.push_str(&format!(".SH ENVIRONMENT AND EXIT STATUS\n.nf\n{}.fi\n", escape(CONCLUSION)));
     page
 }

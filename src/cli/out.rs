@@ -42,3 +42,11 @@ pub(crate) fn colour() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         && std::io::stdout().is_terminal()
 }
+
+/// Columns of the page: `COLUMNS`, the terminal's, or 100 where there is none.
+pub(crate) fn columns() -> usize {
+    const ELSE: usize = 100;
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let columns = told.or_else(|| crate::sys::fd::columns(&std::io::stdout()).map(usize::from));
+    columns.filter(|columns| (40..=1_000).contains(columns)).unwrap_or(ELSE)
+}

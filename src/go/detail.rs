@@ -38,6 +38,7 @@ fn proc(detail: &mut Detail, number: u64, rest: &[u8]) -> Option<()> {
     bump(&mut detail.procs_by_status, status);
     detail.runnable_local = detail.runnable_local.saturating_add(named(rest, b"runqsize="));
     detail.timers = detail.timers.saturating_add(named(rest, b"timerslen="));
+    detail.ticks = detail.ticks.saturating_add(named(rest, b"schedtick="));
     Some(())
 }
 
@@ -104,6 +105,7 @@ mod tests {
             assert!(looks_like(line.as_bytes()) && add(&mut detail, line.as_bytes()), "{line}");
         }
         assert_eq!((detail.procs, detail.threads, detail.goroutines), (2, 1, 3));
+        assert_eq!(detail.ticks, 5);
         assert_eq!((detail.runnable_local, detail.timers, detail.threads_blocked), (2, 1, 1));
         assert_eq!(detail.reasons, [("select (no cases)".into(), 1), ("sleep".into(), 1)]);
         assert_eq!(detail.main_reason.as_deref(), Some("select (no cases)"));

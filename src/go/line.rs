@@ -201,7 +201,13 @@ impl Assembler {
         };
         self.raw.extend_from_slice(first(window, newline));
         let line = std::mem::take(&mut self.raw);
-        self.tangled(&line, true, out);
+        // A line end of Windows is no piece of a record.
+        let alone = self.lanes.is_empty() && self.text.is_empty() && !self.continues;
+        if alone && line.ends_with(b"\r") {
+            self.whole_line(&line, out);
+        } else {
+            self.tangled(&line, true, out);
+        }
         self.raw = line;
         self.raw.clear();
         newline.saturating_add(1)

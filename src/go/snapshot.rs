@@ -44,6 +44,8 @@ pub struct Detail {
     pub runnable_local: u64,
     /// Timers of all Ps.
     pub timers: u64,
+    /// Scheduling decisions of all Ps (schedtick), which every version prints here.
+    pub ticks: u64,
     /// M lines seen.
     pub threads: u32,
     /// Ms that are blocked in the runtime.
@@ -64,3 +66,37 @@ pub struct Detail {
 
 /// Different wait reasons that a [`Detail`] keeps; the runtime knows about fifty.
 pub const REASONS: usize = 64;
+
+/// What `stopwait` starts from when the runtime freezes everything to print a crash
+/// (runtime/proc.go, `freezeStopWait`); an ordinary stop counts Ps.
+const FREEZE: i64 = 0x7fff_ffff;
+
+impl Snapshot {
+    /// Entries in all run queues together.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        let local: u64 = self.local.iter().map(|queue| u64::from(*queue)).sum();
+        let detail = self.detail.as_ref().map_or(0, |detail| detail.runnable_local);
+        u64::from(self.runqueue).saturating_add(local).saturating_add(detail)
+    }
+
+    /// Sum of the schedticks, if they are printed.
+    #[must_use]
+    pub fn ticks(&self) -> Option<u64> {
+        if self.schedticks.is_empty() {
+            return self
+                .detail
+                .as_ref()
+                .filter(|detail| detail.procs > 0)
+                .map(|detail| detail.ticks);
+        }
+        Some(self.schedticks.iter().map(|tick| u64::from(*tick)).sum())
+    }
+
+    /// Whether the runtime has stopped the world to print a crash or a dump: no sign of a stop
+    /// that does not come to an end.
+    #[must_use]
+    pub fn frozen(&self) -> bool {
+        self.stopwait.is_some_and(|wait| wait > FREEZE / 2)
+    }
+}

@@ -2,17 +2,33 @@
 //! program's memory cannot be read, SIGQUIT tells the same. A dump knows no timers and no objects
 //! that are waited for.
 
-use super::evidence::{Frame, Goroutine, GoroutineGroup, Goroutines};
+use super::evidence::{
+    Frame, Goroutine, GoroutineGroup, Goroutines, Probe, Syscall, Target, TargetKind, Thread,
+};
 use crate::go::dump::{self, Group, Totals};
 use crate::go::snapshot::Snapshot;
 
 /// Groups kept, as evidence from memory has them.
 const GROUPS: usize = 50;
 
+/// What a dump shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// The goroutines.
+    pub goroutines: Goroutines,
+    /// The system calls that they are in, as their stacks name them: a thread each.
+    pub threads: Vec<Thread>,
+    /// Whether the armed timers are counted among the wakers.
+    pub timers_known: bool,
+    /// A crash or a signal caused it; stacks that the program printed itself may not be all.
+    pub whole: bool,
+}
+
 /// Collects the groups of one dump.
 #[derive(Debug, Default)]
 pub struct Dumped {
     all: Goroutines,
+    threads: Vec<Thread>,
 }
 
 impl Dumped {
@@ -28,7 +44,13 @@ impl Dumped {
         let state = text(group.state());
         self.count(&state, &frames, group.count());
         self.all.total = self.all.total.saturating_add(group.count());
-        if group.first_ids().contains(&1) {
+        let main = group.first_ids().contains(&1);
+        if state == "syscall"
+            && let Some(thread) = called(&frames)
+        {
+            self.threads.insert(if main { 0 } else { self.threads.len() }, thread);
+        }
+        if main {
             self.all.main = Some(Goroutine {
                 id: 1,
                 state: state.clone(),
@@ -72,15 +94,51 @@ impl Dumped {
     /// Takes the detailed snapshot that stands before a dump: it alone says whether the world is
     /// being stopped.
     pub fn snapshot(&mut self, snapshot: &Snapshot) {
-        self.all.stopping_the_world = snapshot.gcwaiting.or(self.all.stopping_the_world);
+        let stopping = snapshot.gcwaiting.filter(|_| !snapshot.frozen());
+        self.all.stopping_the_world = stopping.or(self.all.stopping_the_world);
     }
 
     /// The goroutines, after the last group; `None` = the program printed the stacks itself, and
     /// maybe not all of them.
     #[must_use]
     pub fn finish(self, totals: &Totals) -> Option<Goroutines> {
-        (totals.crash && self.all.total > 0).then_some(self.all)
+        self.seen(totals).filter(|seen| seen.whole).map(|seen| seen.goroutines)
     }
+
+    /// The same with the system calls, and for stacks that the program printed as well.
+    #[must_use]
+    pub fn seen(self, totals: &Totals) -> Option<Seen> {
+        let Self { all: goroutines, threads } = self;
+        let seen = Seen { goroutines, threads, timers_known: false, whole: totals.crash };
+        (seen.goroutines.total > 0).then_some(seen)
+    }
+}
+
+/// The thread of a goroutine that is in a system call: its stack names the call by the wrapper
+/// (package syscall, golang.org/x/sys/unix), os by the method that blocks.
+fn called(frames: &[Frame]) -> Option<Thread> {
+    let (at, name) = frames.iter().enumerate().find_map(|(at, frame)| {
+        let wrapper = ["syscall.", "golang.org/x/sys/unix."]
+            .iter()
+            .find_map(|package| frame.function.strip_prefix(package));
+        let name = match (wrapper, frame.function.as_str()) {
+            // The last step, which all calls take.
+            (Some(name), _) if name.to_ascii_lowercase().contains("syscall") => return None,
+            (Some(name), _) => name.to_ascii_lowercase(),
+            (None, "os.(*Process).blockUntilWaitable" | "os.(*Process).pidfdWait") => {
+                "waitid".to_owned()
+            }
+            (None, _) => return None,
+        };
+        Some((at, if name == "fcntlflock" { "fcntl".to_owned() } else { name }))
+    })?;
+    // What blocks a thread in open(2) is a FIFO, and in a read(2) that went past the poller too;
+    // through an os.File it is a terminal or a pipe that was inherited.
+    let through = frames.iter().skip(at).any(|frame| frame.function.starts_with("os.(*File)."));
+    let fifo = name.starts_with("open") || (name.starts_with("read") && !through);
+    let target = fifo.then(|| Target { kind: TargetKind::Fifo, ..Target::default() });
+    let call = Syscall { name, target, ..Syscall::default() };
+    Some(Thread { same_call: true, syscall: Probe::Got(Some(call)), ..Thread::default() })
 }
 
 /// The frames a user sees: without the runtime's, unless there are no others. The call into C

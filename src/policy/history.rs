@@ -66,6 +66,8 @@ const WRITES: usize = 16;
 const COLLECTIONS: usize = 32;
 /// Writes closer than this are one.
 const ONE_WRITE: Duration = Duration::from_millis(50);
+/// Heartbeats at which wake-ups are counted.
+pub const LOOKS: u32 = 8;
 /// Threads at work below this number are never called an explosion.
 const MANY_THREADS: u32 = 64;
 
@@ -106,8 +108,12 @@ pub struct History {
     pub growing: Option<(Mono, u32)>,
     /// Working threads at the last heartbeat: neither parked nor looking for work.
     pub working: u32,
-    /// Sum of the schedticks at the last heartbeat and how much it grew since the one before.
+    /// Sum of the schedticks at the last heartbeat and how fast it grows, a second.
     pub ticks: Option<(u64, u64)>,
+    /// One bit for each heartbeat, the last in the lowest: all Ps idle, yet schedticks grew.
+    woken: u32,
+    /// Heartbeats that came late, percent, where only they tell about the CPU quota.
+    pub late_percent: Option<u64>,
     /// Heartbeats in a row at which every P was idle.
     pub idle_beats: u64,
     /// Since when the program is stopped by a signal.
@@ -162,17 +168,15 @@ impl History {
     /// Takes a heartbeat.
     pub(super) fn beat(&mut self, now: Mono, snapshot: &Snapshot) {
         self.beats = self.beats.saturating_add(1);
+        let pause = self.last_beat.map(|last| now.since(last));
         self.last_beat = Some(now);
-        let ticks: u64 = snapshot.schedticks.iter().copied().map(u64::from).sum();
-        let known = !snapshot.schedticks.is_empty();
-        self.ticks = known.then(|| match self.ticks {
-            Some((before, _)) => (ticks, ticks.saturating_sub(before)),
-            None => (ticks, ticks),
-        });
+        if snapshot.frozen() {
+            return;
+        }
         let all_idle = snapshot.idleprocs >= snapshot.gomaxprocs;
         self.idle_beats = if all_idle { self.idle_beats.saturating_add(1) } else { 0 };
-        let queue = snapshot.local.iter().fold(snapshot.runqueue, |sum, q| sum.saturating_add(*q));
-        let long = queue >= snapshot.gomaxprocs.saturating_mul(2).max(4);
+        self.count_ticks(pause, snapshot, all_idle);
+        let long = snapshot.queued() >= u64::from(snapshot.gomaxprocs).saturating_mul(2).max(4);
         let queued = snapshot.idleprocs == 0 && long;
         self.queued = queued.then(|| self.queued.unwrap_or(now));
         let stopping = snapshot.gcwaiting == Some(true);
@@ -182,6 +186,24 @@ impl History {
             self.guess_cpu(now, snapshot);
         }
         self.snapshot = Some(snapshot.clone());
+    }
+
+    /// Growth of the schedticks a second, and whether somebody was woken although all is idle: a
+    /// timer passes its time slice on and does not count, a descriptor that became ready does.
+    fn count_ticks(&mut self, pause: Option<Duration>, snapshot: &Snapshot, all_idle: bool) {
+        let Some(ticks) = snapshot.ticks() else { return };
+        let before = self.ticks.map(|(before, _)| before);
+        let grown = ticks.saturating_sub(before.unwrap_or(ticks));
+        let pause = pause.map_or(0, |pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        let rate = grown.saturating_mul(1_000).checked_div(pause).unwrap_or(grown);
+        self.ticks = Some((ticks, rate));
+        self.woken = (self.woken << 1) | u32::from(all_idle && grown > 0);
+    }
+
+    /// Of how many of the last [`LOOKS`] heartbeats at rest somebody had been woken before.
+    #[must_use]
+    pub fn woken(&self) -> u32 {
+        (self.woken & ((1 << LOOKS) - 1)).count_ones()
     }
 
     fn count_threads(&mut self, now: Mono, snapshot: &Snapshot) {

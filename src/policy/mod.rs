@@ -16,6 +16,7 @@ pub mod limits;
 pub mod outbox;
 pub mod progress;
 pub mod record;
+pub mod report;
 pub mod session;
 pub mod settings;
 pub mod shutdown;

@@ -15,10 +15,11 @@ mod threads;
 mod words;
 
 pub use ending::{End, of_end};
+pub(in crate::policy) use place::place;
 pub use running::of_running;
 pub(super) use threads::SYSMON_MS;
 pub use threads::sysmon;
-pub use words::{message, recovered, stall};
+pub use words::{message, recovered, span, stall};
 
 use super::evidence::Evidence;
 use super::history::{History, Kind};
@@ -196,7 +197,7 @@ const RULES: &[(&str, Rule)] = &[
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Verdict {
     let finding = RULES.iter().find_map(|(_, rule)| rule(case)).unwrap_or_else(|| {
-        let sentence = format!("no visible progress for {}", words::span(case.lasted));
+        let sentence = format!("no visible progress{}", words::lasting(case.lasted));
         Finding::new(Class::Stalled, "unknown", Confidence::Unclear, sentence)
             .next("look at the last lines of the program and at `goinit dump` of its pid")
     });

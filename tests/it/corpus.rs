@@ -3,6 +3,8 @@
 use crate::support::skip;
 use goinit::go::entry::Entry;
 use goinit::go::line::{Assembler, Framing};
+use goinit::policy::report::{Reader, verdict};
+use std::fmt::Write;
 use std::path::PathBuf;
 
 /// One line of expected.tsv.
@@ -12,6 +14,8 @@ struct Expected {
     goroutines: u64,
     threads: Option<u32>,
     zero: u64,
+    /// `stalled/channel`
+    verdict: String,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -37,6 +41,7 @@ fn expected(corpus: &std::path::Path) -> Vec<Expected> {
         goroutines: cells[9].parse().unwrap(),
         zero: cells[10].parse().unwrap(),
         threads: cells[11].parse().ok(),
+        verdict: format!("{}/{}", cells[12], cells[13]),
     })
     .collect()
 }
@@ -119,4 +124,35 @@ fn every_capture_gives_the_records_and_goroutines_that_were_written() {
     println!("{}", wrong.join("\n"));
     // Where five runtimes print at once some pieces cannot be told apart.
     assert!(read >= 2650 && read + damaged >= 2660 && wrong.is_empty());
+}
+
+/// The log alone, as a person has it who was sent one: no /proc, no arrival times, no exit status.
+/// What only those tell (an exit code, a signal, the OOM killer, SIGSTOP, a quiet download before
+/// Go 1.25) is what is missed here.
+#[test]
+fn a_report_on_every_capture_finds_what_the_log_alone_tells() {
+    let Some(corpus) = corpus() else { return skip("no corpus of captures") };
+    let (mut all, mut class, mut cause) = (0, 0, 0);
+    let mut wrong = String::new();
+    for expected in expected(&corpus) {
+        let bytes = std::fs::read(corpus.join(&expected.file)).unwrap();
+        let mut reader = Reader::new();
+        bytes.chunks(65_536).for_each(|chunk| reader.feed(chunk));
+        let sources = reader.end();
+        assert_eq!((sources.len(), sources[0].runs.len()), (1, 1), "{}", expected.file);
+        let story = &sources[0].runs[0];
+        let told = verdict(story, None).unwrap_or_default();
+        let found = format!("{}/{}", told.class, told.cause);
+        all += 1;
+        class += usize::from(told.class == expected.verdict.split('/').next().unwrap());
+        cause += usize::from(found == expected.verdict);
+        if found != expected.verdict {
+            let _ = writeln!(wrong, "{}: {found}, not {}", expected.file, expected.verdict);
+        }
+        assert_eq!(story.goroutines, expected.goroutines, "{}", expected.file);
+        assert!(expected.threads.is_none_or(|threads| story.max_threads == threads));
+        assert!(story.snapshots + story.damaged <= expected.sched_records, "{}", expected.file);
+    }
+    println!("{all} captures: class {class}, cause {cause}\n{wrong}");
+    assert!(class * 100 >= all * 92 && cause * 100 >= all * 90, "{class}, {cause} of {all}");
 }

@@ -29,7 +29,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("signal_hook", &["sys/signals.rs"]),
     ("procfs", &["linux/", "host/"]),
-    ("serde_json", &["policy/record.rs", "policy/evidence.rs", "cli/"]),
+    ("serde_json", &["policy/record.rs", "policy/evidence.rs", "policy/report/", "cli/"]),
     ("lexopt", &["cli/"]),
 ];
 

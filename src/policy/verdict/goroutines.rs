@@ -6,6 +6,9 @@ use super::{Case, Class, Confidence, Finding, children, purpose, threads};
 use crate::policy::evidence::{Channel, Frame, Goroutine, GoroutineGroup, Goroutines};
 use crate::policy::history::Kind;
 
+/// Wake-ups among the last heartbeats at rest from which data comes in little by little.
+const DRIPS: u32 = 3;
+
 /// A ring of goroutines that wait for each other's locks.
 pub(super) fn lock_cycle(case: &Case<'_>) -> Option<Finding> {
     let all = goroutines(case)?;
@@ -318,7 +321,9 @@ fn io_wait(
         let next = "is the peer up, and is it allowed through (service, NetworkPolicy, firewall)?";
         return Some(finding.at(place).on(on).next(next));
     }
-    if case.evidence.process.got().is_some_and(super::running::reads) {
+    // Where IO counters cannot be read, the scheduler tells that descriptors became ready.
+    let reads = case.evidence.process.got().map(super::running::reads);
+    if reads.unwrap_or_else(|| case.history.woken() >= DRIPS) {
         let sentence = format!("data comes in slowly{at}: {target}");
         let finding = Finding::new(Class::Ok, "io-progress", Confidence::Likely, sentence);
         return Some(finding.at(place).on(on).next("nothing, unless it should be faster"));

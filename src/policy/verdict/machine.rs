@@ -1,7 +1,7 @@
 //! Rules about the process as a whole: stopped, throttled, starved, collecting garbage, spinning.
 
 use super::place;
-use super::words::span;
+use super::words::lasting;
 use super::{Case, Class, Confidence, Finding};
 use crate::policy::evidence::{Frame, GoroutineGroup, Goroutines, Thread};
 use crate::policy::history::Kind;
@@ -10,6 +10,10 @@ use crate::policy::history::Kind;
 const THROTTLED_PERCENT: u64 = 50;
 /// Percent of the quota from which a queue is its fault.
 const QUOTA_PERCENT: u64 = 75;
+/// Runnable goroutines in a dump that are a crowd whatever GOMAXPROCS is.
+const CROWD: u64 = 16;
+/// Percent of late heartbeats from which the process itself lacks CPU.
+const LATE_PERCENT: u64 = 10;
 /// Percent of the memory limit from which memory explains slowness.
 const MEMORY_PERCENT: u64 = 95;
 /// Scheduling decisions a second that no useful work needs (a Gosched livelock makes millions).
@@ -136,6 +140,9 @@ pub(super) fn throttled(case: &Case<'_>) -> Option<Finding> {
     if case.kind == Kind::Idle {
         return None;
     }
+    if cgroup.is_none() && percent.is_none() {
+        return late(case);
+    }
     let held = match percent {
         Some(percent) if percent >= THROTTLED_PERCENT => {
             format!("throttled in {percent} % of its periods")
@@ -155,6 +162,19 @@ pub(super) fn throttled(case: &Case<'_>) -> Option<Finding> {
     Some(finding.next("raise the CPU limit, or give the program less to do at once"))
 }
 
+/// Only the heartbeat tells: sysmon needs no P and hardly any CPU, so it is late when the whole
+/// process does not get any, and on time when only the Ps are too few.
+fn late(case: &Case<'_>) -> Option<Finding> {
+    let percent = case.history.late_percent.filter(|percent| *percent >= LATE_PERCENT)?;
+    case.history.queued?;
+    let sentence = format!(
+        "the process gets too little CPU: work is queued and {percent} % of its heartbeats are \
+         late, as under a CPU quota"
+    );
+    let finding = Finding::new(Class::Slow, "throttled", Confidence::Unclear, sentence);
+    Some(finding.next("look at nr_throttled in cpu.stat; raise the CPU limit"))
+}
+
 /// Percent of the quota that the program used between the two looks, where throttling is not
 /// counted; `None` unless that is nearly all of it while goroutines queue.
 fn quota_used(case: &Case<'_>) -> Option<u64> {
@@ -168,8 +188,8 @@ fn quota_used(case: &Case<'_>) -> Option<u64> {
 
 /// More runnable goroutines than Ps, for long.
 pub(super) fn starved(case: &Case<'_>) -> Option<Finding> {
-    let snapshot = case.history.snapshot.as_ref()?;
-    let queued: u32 = snapshot.local.iter().sum::<u32>().saturating_add(snapshot.runqueue);
+    let Some(snapshot) = case.history.snapshot.as_ref() else { return crowded(case) };
+    let queued = snapshot.queued();
     let yielding = ticks_per_second(case).is_some_and(|rate| rate >= LIVELOCK_TICKS);
     if case.history.queued.is_none() || yielding || case.kind == Kind::Idle {
         return None;
@@ -185,6 +205,19 @@ pub(super) fn starved(case: &Case<'_>) -> Option<Finding> {
     );
     let finding = Finding::new(Class::Slow, "starved", Confidence::Likely, sentence);
     Some(finding.at(place).next("give it more CPU (and GOMAXPROCS), or start less work at once"))
+}
+
+/// Without any heartbeat: a dump in which far more goroutines want to run than do.
+fn crowded(case: &Case<'_>) -> Option<Finding> {
+    let wakers = &goroutines(case)?.wakers;
+    let (waiting, running) = (wakers.runnable, wakers.running);
+    if waiting < CROWD || waiting < running.saturating_mul(4) {
+        return None;
+    }
+    let sentence =
+        format!("{waiting} goroutines are runnable and {running} run: too little CPU for the work");
+    let finding = Finding::new(Class::Slow, "starved", Confidence::Unclear, sentence);
+    Some(finding.next("give it more CPU (and GOMAXPROCS), or start less work at once"))
 }
 
 /// Goroutines yield to each other for ever.
@@ -222,7 +255,7 @@ pub(super) fn cpu_bound(case: &Case<'_>) -> Option<Finding> {
     } else {
         (Class::Ok, "cpu-bound", "a long computation or a busy loop")
     };
-    let sentence = format!("it computes{at}, without output for {}: {guess}", span(case.lasted));
+    let sentence = format!("it computes{at}, without output{}: {guess}", lasting(case.lasted));
     let finding = Finding::new(class, cause, Confidence::Unclear, sentence);
     Some(finding.at(place).next("if it should be done by now, profile it or read that loop"))
 }

@@ -47,7 +47,7 @@ const STANDARD: [&str; 40] = [
 ];
 
 /// The first frame of the program's own: `main.fetch (/src/fetch.go:12)`.
-pub(super) fn place(frames: &[Frame]) -> Option<String> {
+pub(in crate::policy) fn place(frames: &[Frame]) -> Option<String> {
     let own = frames.iter().find(|frame| {
         let root = frame.function.split(['/', '.']).next().unwrap_or_default();
         // `panic` is how the runtime prints its own function.

@@ -5,7 +5,7 @@ use super::goroutines::{init_function, waits};
 use super::machine::goroutines;
 use super::place::{self, place};
 use super::purpose::serving as served;
-use super::words::span;
+use super::words::lasting;
 use super::{Case, Class, Confidence, Finding};
 use crate::policy::evidence::{Evidence, Lock, LockKind, Socket, Syscall, TargetKind, Thread};
 use crate::policy::history::Kind;
@@ -160,21 +160,21 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
     match call.name.as_str() {
         "flock" | "fcntl" => {
             let lock = lock_of(case, path.as_deref());
-            let name = path.unwrap_or_else(|| "a file".to_owned());
             let holder = lock.map_or_else(String::new, |lock| holder(lock, case.evidence.pid));
-            let on = format!("lock {name}{holder}");
-            let sentence = format!("it waits for the {on}");
-            found("file-lock", Some(on), sentence, "find out why the holder does not release it")
+            let on = path.map(|path| format!("lock {path}{holder}"));
+            let what = on.as_ref().map_or("a file lock".to_owned(), |on| format!("the {on}"));
+            let next = "find out why the holder does not release it";
+            found("file-lock", on, format!("it waits for {what}"), next)
         }
         "open" | "openat" | "openat2" if fifo => {
-            let name = path.unwrap_or_else(|| "a FIFO".to_owned());
-            let sentence = format!("it opens the FIFO {name}, and nobody has the other end open");
-            found("fifo", Some(format!("fifo {name}")), sentence, "start the other end first")
+            let (name, on) = fifo_name(path);
+            let sentence = format!("it opens {name}, and nobody has the other end open");
+            found("fifo", on, sentence, "start the other end first")
         }
         "read" | "readv" if fifo => {
-            let name = path.unwrap_or_else(|| "a FIFO".to_owned());
-            let sentence = format!("it reads the FIFO {name}, and nobody writes");
-            found("fifo", Some(format!("fifo {name}")), sentence, "why does the writer not write?")
+            let (name, on) = fifo_name(path);
+            let sentence = format!("it reads {name}, and nobody writes");
+            found("fifo", on, sentence, "why does the writer not write?")
         }
         "connect" => {
             let on = describe(thread);
@@ -193,6 +193,14 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
             )
         }
         _ => None,
+    }
+}
+
+/// A FIFO in a sentence, and as what is waited for.
+fn fifo_name(path: Option<String>) -> (String, Option<String>) {
+    match path {
+        Some(path) => (format!("the FIFO {path}"), Some(format!("fifo {path}"))),
+        None => ("a FIFO or pipe".to_owned(), None),
     }
 }
 
@@ -320,9 +328,9 @@ pub(super) fn unreadable(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let sentence = format!(
-        "all threads are parked for {}: goroutines wait for each other (their memory cannot be \
+        "all threads are parked{}: goroutines wait for each other (their memory cannot be \
          read: {why})",
-        span(case.lasted)
+        lasting(case.lasted)
     );
     let finding = Finding::new(Class::Stalled, "sync", Confidence::Unclear, sentence);
     Some(finding.next("send SIGQUIT, or use --on-stall=quit, to see the goroutines"))

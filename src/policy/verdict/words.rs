@@ -8,13 +8,19 @@ use crate::units::Pid;
 use std::time::Duration;
 
 /// A length of time for a person: whole seconds from ten seconds on.
-pub(super) fn span(time: Duration) -> String {
+#[must_use]
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     if seconds >= 10 {
         humantime::format_duration(Duration::from_secs(seconds)).to_string().replace(' ', "")
     } else {
         format!("{:.1}s", time.as_secs_f64())
     }
+}
+
+/// ` for 3.2s`; nothing where no time is known, as in a dump alone.
+pub(super) fn lasting(time: Duration) -> String {
+    if time.is_zero() { String::new() } else { format!(" for {}", span(time)) }
 }
 
 impl Verdict {
