@@ -57,15 +57,24 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
         diagnosis.pour_ring(session);
         session.diagnosis = Some(diagnosis);
     }
-    if let Some(verdict) = end.verdict.as_ref().filter(|verdict| is_news(session, verdict)) {
-        session.outbox.post(now.wall, Class::Vital, &verdict.record());
+    if !seen_by_itself(session, &end) {
+        if let Some(verdict) = end.verdict.as_ref().filter(|verdict| is_news(session, verdict)) {
+            session.outbox.post(now.wall, Class::Vital, &verdict.record());
+        }
+        let record = last(session, now, &end, code, &sentence);
+        session.outbox.post(now.wall, Class::Vital, &record);
     }
-    let record = last(session, now, &end, code, &sentence);
-    session.outbox.post(now.wall, Class::Vital, &record);
     if code != Code::SUCCESS {
         actions.push(Action::LeaveMessage(message(session, &end, code, &sentence)));
     }
     actions.push(Action::Finish(code));
+}
+
+/// Whoever sits at the terminal that the program kept has seen it end; only what the kernel or
+/// goinit did has to be told there.
+fn seen_by_itself(session: &Session, end: &End) -> bool {
+    let own = matches!(end.by, By::Child | By::Signal);
+    session.birth.interactive && own && !session.config.verbose
 }
 
 /// An end of its own that is bad gets a verdict; one that was asked for is no crash, and what

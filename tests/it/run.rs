@@ -262,3 +262,19 @@ fn an_empty_environment_and_a_relative_path_are_enough() {
     directory.push(&stage.place.0);
     seven(&run.state(directory).finish());
 }
+
+/// The program keeps its terminal, and whoever sits there does not want a log on it.
+#[test]
+fn on_a_terminal_an_end_of_the_programs_own_is_not_told() {
+    let shown = |options: &[&str], script: &str| {
+        let run =
+            Run::new(support::python()).args(["-I", "-S"]).arg(support::helper("terminal.py"));
+        let run =
+            run.arg("--").arg(support::goinit()).args(options).args(["--", "sh", "-c", script]);
+        run.env("GOINIT_TERMINATION_LOG", "none").finish().stdout()
+    };
+    assert_eq!(shown(&[], "echo hello; exit 3"), "hello\r\n[end 3]\n");
+    assert_eq!(shown(&[], "kill -INT $$"), "[end 130]\n");
+    let deadline = shown(&["--timeout=200ms"], "sleep 60");
+    assert!(deadline.contains("goinit.exit") && deadline.contains("[end 124]"), "{deadline}");
+}
