@@ -94,9 +94,9 @@ impl Supervisor {
             let [signals, stderr, sink, sampler, collector] =
                 poll::readable(wanted, deadline, before);
             let now = clock::now();
-            if let Some(gap) =
-                deadline.map(|at| now.mono.since(at.max(before.mono))).filter(|gap| *gap > SLACK)
-            {
+            if deadline.is_some_and(|at| now.mono.since(at.max(before.mono)) > SLACK) {
+                // When in this time we stopped running cannot be told: none of it counts.
+                let gap = now.mono.since(before.mono);
                 self.feed(session, now, &Event::Gap(gap), &mut code);
             }
             if signals {

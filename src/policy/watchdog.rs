@@ -135,6 +135,8 @@ pub struct Watchdog {
     meter: Meter,
 }
 
+/// The shortest time between two looks at the clock while heartbeats are missing.
+const NAP: Duration = Duration::from_secs(1);
 /// Reasons for being blind.
 const NO_HEARTBEAT: &str = "not a Go program with schedtrace: it cannot be seen whether it moves";
 const CLOSED: &str = "the program closed its stderr: no heartbeat can be seen any more";
@@ -191,9 +193,9 @@ impl Watchdog {
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
         match self.state {
-            State::Arming => Some(self.silence_due()),
+            State::Arming => Some(self.silence_due().min(self.nap_ends())),
             State::Watching => {
-                let mut earliest = self.silence_due();
+                let mut earliest = self.silence_due().min(self.nap_ends());
                 for kind in [Kind::Idle, Kind::Spinning] {
                     if let Some(due) = self.due_at(kind) {
                         earliest = earliest.min(due);
@@ -357,6 +359,13 @@ impl Watchdog {
                 | Happening::Nothing,
             ) => Moves::new(),
         }
+    }
+
+    /// While heartbeats are missing the loop looks at the clock now and then: waking up later than
+    /// it wanted tells that it did not run itself (a paused container), and for how long. With
+    /// heartbeats this instant is never reached.
+    fn nap_ends(&self) -> Mono {
+        self.history.now.after((self.settings.heartbeat * 5 / 2).max(NAP))
     }
 
     /// Silence is only silence when several heartbeats are missing.

@@ -152,6 +152,19 @@ fn watching_two_missing_heartbeats_are_no_stall() {
 }
 
 #[test]
+fn without_heartbeats_the_clock_is_looked_at_so_that_a_pause_of_our_own_is_seen() {
+    let mut play = Play::new(SETTINGS);
+    let wakes_at = |play: &Play| play.watchdog.deadline().map(|at| at.0 / 1_000_000);
+    assert_eq!(wakes_at(&play), Some(2_500));
+    play.event(1, "beat");
+    assert_eq!(wakes_at(&play), Some(3_500), "the next heartbeat comes before");
+    play.event(5, "tick");
+    assert_eq!(wakes_at(&play), Some(7_500));
+    play.event(9, "tick");
+    assert_eq!(wakes_at(&play), Some(10_000), "a stall is due");
+}
+
+#[test]
 fn watching_a_gap_suspends_the_clocks() {
     check("1-5 beat quiet; 25 gap20; 26-29 beat quiet; 30 beat", &["30:collect"]);
 }
