@@ -22,8 +22,9 @@ use crate::policy::greeting;
 use crate::policy::limits::Limits;
 use crate::policy::outbox::Outbox;
 use crate::policy::record::{Origin, Record, Severity};
+use crate::policy::resize::{self, Resize};
 use crate::policy::session::{Birth, Session};
-use crate::policy::settings::{self, Runtime, Settings};
+use crate::policy::settings::{self, Options, Runtime, Settings};
 use crate::policy::startable::{self, Program};
 use crate::sys::signals::{self, Mask, SignalFd};
 use crate::sys::spawn::{Plan, replace, spawn};
@@ -100,7 +101,7 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
-        let settings = self.settings(&limits, &program);
+        let (settings, options) = self.settings(&limits, &program);
         let signals = match SignalFd::all() {
             Ok(signals) => signals,
             Err(error) => return self.refuse(Code::FAILED, &format!("no signalfd: {error}")),
@@ -117,29 +118,33 @@ impl Start {
         {
             self.warn(&format!("no signal at the parent's death: {error}"));
         }
-        self.launch(&program, &settings, &limits, &places, signals)
+        let user = resize::VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?)));
+        let user = user.collect();
+        let build = program.go().cloned();
+        let start = Resize { limits, settings, build, user, options };
+        self.launch(&program, start, &places, signals)
     }
 
     /// Decides the environment.
-    fn settings(&self, limits: &Limits, program: &Program) -> Settings {
+    fn settings(&self, limits: &Limits, program: &Program) -> (Settings, Options) {
         let mut options = self.run.wishes.settings.clone();
         if self.interactive {
             // The program keeps its terminal, and nobody wants a heartbeat on it.
             options.schedtrace_ms = 0;
         }
-        let user = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
-        settings::decide(limits, Runtime::of(program.go()), user, &options)
+        let settings = settings::decide(limits, Runtime::of(program.go()), variable, &options);
+        (settings, options)
     }
 
     /// Spawns, and becomes the supervisor.
     fn launch(
         mut self,
         program: &Program,
-        settings: &Settings,
-        limits: &Limits,
+        start: Resize,
         places: &Places,
         signals: SignalFd,
     ) -> Code {
+        let Resize { settings, limits, .. } = &start;
         // First what the run needs, then what it can do without: descriptors may be scarce.
         let pipe = if self.interactive { None } else { self.log_pipe() };
         let log = fd::own_stderr();
@@ -201,6 +206,7 @@ impl Start {
                 go,
                 heartbeat_ms,
             },
+            start,
             at.mono,
         );
         let name_orphans = config.warn_reaped;
@@ -309,6 +315,11 @@ impl Start {
         self.message.leave(&message);
         code
     }
+}
+
+/// A variable of our own environment, which is the program's but for what is set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Interval of the heartbeat that the program will print, from its own GODEBUG.

@@ -9,6 +9,7 @@ use super::sampler::Sampler;
 use super::status::Publisher;
 use crate::exit::Ending;
 use crate::policy::evidence::Evidence;
+use crate::policy::limits::Limits;
 use crate::policy::progress::Sample;
 use crate::policy::status::Status;
 use crate::sys::fd;
@@ -17,6 +18,7 @@ use crate::units::{Mono, Pid};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ pub struct Lookout {
     /// Made with the first status, tried once.
     publisher: Option<Publisher>,
     published: bool,
+    /// Directories of the control group; the kernel tells when a file in them is written.
+    _notices: Vec<File>,
 }
 
 impl Lookout {
@@ -67,20 +71,32 @@ impl Lookout {
             stillborn: None,
             helpers: Vec::new(),
             dump_dir,
+            _notices: notices(places),
         }
     }
 
     /// Asks for the program's counters.
     pub fn ask(&mut self) {
+        if let Some(sampler) = self.sampler() {
+            sampler.ask();
+        }
+    }
+
+    /// Asks whether the limits are others than before, because a file of them was written.
+    pub fn notice(&mut self) {
+        if let Some(sampler) = self.sampler() {
+            sampler.notice();
+        }
+    }
+
+    fn sampler(&mut self) -> Option<&Sampler> {
         if let Some(places) = self.places.take() {
             self.sampler = Sampler::start(self.pid, Counters::of_cpu(&Root::live(), &places));
             if self.sampler.is_none() {
                 log::warn!("no thread for the program's counters: progress is seen by output only");
             }
         }
-        if let Some(sampler) = &self.sampler {
-            sampler.ask();
-        }
+        self.sampler.as_ref()
     }
 
     /// Publishes the status for `goinit probe`. Without a memory file there is nothing to probe.
@@ -130,9 +146,9 @@ impl Lookout {
         stillborn.or_else(|| self.collector.as_ref().map(Collector::deadline))
     }
 
-    /// The sample that was asked for.
-    pub fn sample(&self) -> Option<Sample> {
-        self.sampler.as_ref().and_then(Sampler::take)
+    /// The sample that was asked for, and the limits when they may have changed.
+    pub fn sample(&self) -> (Option<Sample>, Option<Box<Limits>>) {
+        self.sampler.as_ref().map(Sampler::take).unwrap_or_default()
     }
 
     /// The evidence, when it is complete or its time is over.
@@ -198,7 +214,6 @@ impl Lookout {
             return;
         }
         let environment = std::env::vars_os().filter_map(|(name, value)| {
-            use std::os::unix::ffi::OsStrExt;
             let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
             CString::new(text).ok()
         });
@@ -216,4 +231,18 @@ impl Lookout {
         }
         self.helpers.extend(started);
     }
+}
+
+/// Asks the kernel to tell when somebody writes to a file of the control groups that limit the
+/// program (fcntl(2), F_NOTIFY): a changed limit is seen at once, without waking up to look.
+/// Unlike inotify it takes nothing from the few instances that a user has on a whole node.
+fn notices(places: &Places) -> Vec<File> {
+    let cpu = places.cpu.as_ref().map(|(_, path)| path);
+    let memory = places.memory.as_ref().map(|(_, path)| path).filter(|path| Some(*path) != cpu);
+    let all = cpu.into_iter().chain(memory).chain(&places.quota);
+    let open = |path: &Vec<u8>| {
+        let directory = File::open(std::ffi::OsStr::from_bytes(path)).ok()?;
+        fd::notify_of_writes(directory.as_fd()).ok().map(|()| directory)
+    };
+    all.filter_map(open).collect()
 }

@@ -5,8 +5,10 @@
 //! costs one clock and one small file as a rule: the threads are only looked at when the CPU time
 //! lies between what sysmon takes by itself and what sysmon can never take.
 
-use crate::host::cgroup::Counters;
+use crate::host::cgroup::{Counters, Watch};
+use crate::host::files::Root;
 use crate::linux::stat::{Io, Schedstat};
+use crate::policy::limits::Limits;
 use crate::policy::progress::{
     BURNING_PERMILLE, MOVING_PERMILLE, Sample, ThreadBook, ThreadTime, permille,
 };
@@ -21,13 +23,18 @@ use std::time::Duration;
 
 /// With more threads than this the CPU time of the whole process has to do.
 const MOST_THREADS: usize = 64;
+/// Limits are looked at no more often than this.
+const LOOK_EVERY: Duration = Duration::from_millis(900);
 /// Stack of the thread.
-const STACK_BYTES: usize = 64 << 10;
+const STACK_BYTES: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 struct Desk {
     asked: bool,
+    /// Somebody wrote to a file of the control group.
+    noticed: bool,
     answer: Option<Sample>,
+    limits: Option<Box<Limits>>,
 }
 
 #[derive(Debug)]
@@ -61,30 +68,40 @@ impl Sampler {
         self.shared.asked.notify_one();
     }
 
-    /// Readable when there is a sample.
+    /// Asks whether the limits are others than before, now and not at the next sample.
+    pub fn notice(&self) {
+        self.shared.desk.lock().unwrap_or_else(PoisonError::into_inner).noticed = true;
+        self.shared.asked.notify_one();
+    }
+
+    /// Readable when there is an answer.
     #[must_use]
     pub fn waker(&self) -> BorrowedFd<'_> {
         self.shared.waker.as_fd()
     }
 
-    /// Takes the sample.
-    pub fn take(&self) -> Option<Sample> {
+    /// Takes the sample, and the limits when they may be others.
+    pub fn take(&self) -> (Option<Sample>, Option<Box<Limits>>) {
         self.shared.waker.clear();
-        self.shared.desk.lock().unwrap_or_else(PoisonError::into_inner).answer.take()
+        let mut desk = self.shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        (desk.answer.take(), desk.limits.take())
     }
 }
 
 fn work(shared: &Shared, mut gauge: Gauge) {
     let mut desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        while !desk.asked {
+        while !desk.asked && !desk.noticed {
             desk = shared.asked.wait(desk).unwrap_or_else(PoisonError::into_inner);
         }
-        desk.asked = false;
+        let asked = std::mem::take(&mut desk.asked);
+        let noticed = std::mem::take(&mut desk.noticed);
         drop(desk);
-        let sample = gauge.read();
+        let sample = asked.then(|| gauge.read());
+        let limits = gauge.limits(noticed);
         desk = shared.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.answer = Some(sample);
+        desk.answer = sample.or(desk.answer.take());
+        desk.limits = limits.or(desk.limits.take());
         shared.waker.wake();
     }
 }
@@ -103,6 +120,10 @@ struct Gauge {
     book: ThreadBook,
     /// When the threads were last read, and what the book said.
     read: Option<(Mono, u64)>,
+    /// Made when it is first asked for.
+    watch: Option<Watch>,
+    /// When the limits were last looked at.
+    looked: Mono,
 }
 
 impl Gauge {
@@ -116,7 +137,26 @@ impl Gauge {
             others_us: 0,
             book: ThreadBook::default(),
             read: None,
+            watch: None,
+            looked: Mono::default(),
         }
+    }
+
+    /// The limits, when they may be others than at the start or before. A heartbeat can be
+    /// faster than anybody changes a limit.
+    fn limits(&mut self, noticed: bool) -> Option<Box<Limits>> {
+        let now = clock::mono();
+        let Some(watch) = &mut self.watch else {
+            // Reading took its time since the start: what came in between is told now.
+            self.looked = now;
+            let watch = self.watch.insert(Watch::new(&Root::live()));
+            return Some(Box::new(watch.limits().clone()));
+        };
+        if !noticed && now.since(self.looked) < LOOK_EVERY {
+            return None;
+        }
+        self.looked = now;
+        watch.check().map(|limits| Box::new(limits.clone()))
     }
 
     fn read(&mut self) -> Sample {
@@ -211,16 +251,18 @@ mod tests {
             let now = clock::now();
             let deadline = Some(now.mono.after(Duration::from_secs(10)));
             assert_eq!(poll::readable([Some(sampler.waker())], deadline, now), [true]);
-            sampler.take().unwrap()
+            sampler.take()
         };
-        let first = next();
+        let (first, limits) = next();
+        assert!(limits.is_some(), "the first answer has the limits");
+        let first = first.unwrap();
         let bytes = std::fs::read("/proc/self/status").unwrap().len();
-        let second = next();
+        let second = next().0.unwrap();
         assert!(second.at > first.at);
         let read = second.read_bytes.unwrap() - first.read_bytes.unwrap();
         assert!(read >= u64::try_from(bytes).unwrap(), "{read}");
         assert!(second.cpu_us.is_some());
-        assert_eq!(sampler.take(), None, "nobody asked again");
+        assert_eq!(sampler.take(), (None, None), "nobody asked again");
     }
 
     #[test]

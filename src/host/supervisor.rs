@@ -116,8 +116,14 @@ impl Supervisor {
             if sink {
                 self.sink.heard();
             }
-            if sampler && let Some(sample) = self.lookout.sample() {
-                self.feed(session, now, &Event::Sample(sample), &mut code);
+            if sampler {
+                let (sample, limits) = self.lookout.sample();
+                if let Some(sample) = sample {
+                    self.feed(session, now, &Event::Sample(sample), &mut code);
+                }
+                if let Some(limits) = limits {
+                    self.feed(session, now, &Event::Limits(limits), &mut code);
+                }
             }
             if let Some(evidence) = self.lookout.evidence(now.mono, collector) {
                 self.feed(session, now, &Event::Evidence(Box::new(evidence)), &mut code);
@@ -194,6 +200,9 @@ impl Supervisor {
             } else {
                 self.feed(session, now, &Event::Signal(received), code);
             }
+        }
+        if self.signals.notified() {
+            self.lookout.notice();
         }
         reap
     }

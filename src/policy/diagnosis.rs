@@ -9,6 +9,7 @@ use super::evidence::{Evidence, Goroutines, Probe};
 use super::history::Kind;
 use super::journal::Journal;
 use super::record::{Origin, Record, Severity, Value};
+use super::resize::Resize;
 use super::session::Session;
 use super::shutdown::Reason;
 use super::status::Status;
@@ -75,6 +76,7 @@ pub struct Diagnosis {
     news: bool,
     /// The text of `--ready-on`, until a line has contained it.
     ready_on: Option<memchr::memmem::Finder<'static>>,
+    resize: Resize,
 }
 
 /// What the assembler is to do.
@@ -100,7 +102,7 @@ struct Brought {
 impl Diagnosis {
     /// A diagnosis of a program that was just started.
     #[must_use]
-    pub fn new(config: &Config, setup: Setup, now: Mono) -> Self {
+    pub fn new(config: &Config, setup: Setup, resize: Resize, now: Mono) -> Self {
         let settings = Settings {
             stall_after: config.stall_after,
             heartbeat: Duration::from_millis(u64::from(setup.heartbeat_ms)),
@@ -132,6 +134,7 @@ impl Diagnosis {
                 ..Status::default()
             },
             news: true,
+            resize,
             ready_on: config
                 .ready_on
                 .as_ref()
@@ -166,6 +169,11 @@ impl Diagnosis {
                 let writes = std::mem::take(&mut self.writes);
                 self.step(now, Seen::Writes(writes), session, actions);
                 self.step(now, Seen::Sample(sample), session, actions);
+            }
+            Event::Limits(limits) => {
+                if let Some(record) = self.resize.changed((**limits).clone()) {
+                    session.outbox.post(now.wall, Class::Vital, &record);
+                }
             }
             Event::Evidence(evidence) => {
                 self.evidence = Some(evidence.clone());
@@ -280,9 +288,7 @@ impl Diagnosis {
             self.status.beats += 1;
             self.news = true;
             self.step(now, Seen::Heartbeat(snapshot), session, actions);
-            if self.watchdog.is_some() {
-                actions.push(Action::Sample);
-            }
+            actions.push(Action::Sample);
         }
         if let Some(crash) = brought.crash {
             self.step(now, Seen::Crashed(&crash), session, actions);

@@ -3,6 +3,7 @@
 
 use super::backlog::SinkReport;
 use super::evidence::Evidence;
+use super::limits::Limits;
 use super::progress::Sample;
 use super::status::Status;
 use crate::exit::{Code, Ending};
@@ -32,6 +33,8 @@ pub enum Event<'a> {
     Sink(SinkReport),
     /// The program's counters, asked for by [`Action::Sample`].
     Sample(Sample),
+    /// The limits of the container, when they may have changed.
+    Limits(Box<Limits>),
     /// What the evidence process found, asked for by [`Action::Collect`].
     Evidence(Box<Evidence>),
     /// goinit itself did not run for so long beyond what it meant to wait.

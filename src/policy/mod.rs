@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod progress;
 pub mod record;
 pub mod report;
+pub mod resize;
 pub mod session;
 pub mod settings;
 pub mod shutdown;

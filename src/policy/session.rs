@@ -124,6 +124,7 @@ impl Session {
             | Event::Stderr(_)
             | Event::Quiet
             | Event::Sample(_)
+            | Event::Limits(_)
             | Event::Evidence(_)
             | Event::Gap(_) => {}
         }

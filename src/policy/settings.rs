@@ -528,7 +528,7 @@ impl Debug {
 
 /// GOMAXPROCS as every Go release reads it: a positive decimal int32. (`+4` works from 1.27 on
 /// and is left alone there; older ones ignore it.)
-fn go_procs(text: &str) -> Option<u64> {
+pub(super) fn go_procs(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number: i32 = text.parse().ok().filter(|number| digits && *number > 0)?;
     u64::try_from(number).ok()
@@ -555,6 +555,22 @@ fn go_bytes(text: &str) -> Option<Bytes> {
     }
     let bytes = digits.parse::<u64>().ok()?.checked_mul(size)?;
     i64::try_from(bytes).ok().map(|_| Bytes::Count(bytes))
+}
+
+/// GOMEMLIMIT as a number of bytes; nothing for `off` and what Go does not understand.
+pub(super) fn memory_limit(text: &str) -> Option<u64> {
+    match go_bytes(text)? {
+        Bytes::Count(bytes) => Some(bytes),
+        Bytes::Off => None,
+    }
+}
+
+/// GOMAXPROCS by the runtime's own rule (runtime/cgroup_linux.go): the limit rounded up, at least
+/// 2, at most the CPUs it may run on.
+pub(super) fn go_rule(limits: &Limits) -> Option<u64> {
+    let cpus = limits.affinity.map(u64::from);
+    let quota = limits.cpu.limit.as_ref().map(|limit| limit.value.ceil().max(2));
+    quota.into_iter().chain(cpus).min()
 }
 
 /// What a malformed GOMEMLIMIT was probably meant to be.

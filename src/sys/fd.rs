@@ -48,6 +48,21 @@ pub fn log_pipe() -> io::Result<Pipe> {
     Ok(Pipe { reader, writer, framing })
 }
 
+/// Asks for a SIGIO from the kernel whenever somebody writes to a file in this directory, as long
+/// as the descriptor is open; see fcntl(2), F_NOTIFY. [`super::signals::SignalFd::notified`] tells.
+///
+/// # Errors
+/// EINVAL from a kernel without it.
+pub fn notify_of_writes(directory: BorrowedFd<'_>) -> io::Result<()> {
+    // DN_MODIFY and DN_MULTISHOT (linux/fcntl.h): after every write, not only the first one.
+    let what: libc::c_ulong = 0x2 | 0x8000_0000;
+    // SAFETY: fcntl with two numbers on an open descriptor.
+    match unsafe { libc::fcntl(directory.as_raw_fd(), libc::F_NOTIFY, what) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// An ordinary pipe, close-on-exec.
 ///
 /// # Errors

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
 use crate::units::{Pid, Received, Signal, Target};
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -93,7 +94,11 @@ pub struct SignalFd {
     fd: OwnedFd,
     /// Our own process.
     own: Pid,
+    notified: Cell<bool>,
 }
+
+/// `si_code` of what the kernel sends by itself (asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
 
 impl SignalFd {
     /// A non-blocking signalfd(2) for every signal.
@@ -119,21 +124,31 @@ impl SignalFd {
         }
         // SAFETY: the kernel just made `fd` for us; nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { fd, own: Pid(super::job::own_pid()) })
+        let own = Pid(super::job::own_pid());
+        Ok(Self { fd, own, notified: Cell::new(false) })
     }
 
-    /// The next pending signal, or nothing.
+    /// The next pending signal, or nothing. Notices of the kernel are kept for
+    /// [`SignalFd::notified`].
     pub fn next(&self) -> Option<Received> {
         loop {
-            let received = self.read()?;
+            let (received, code) = self.read()?;
+            // The kernel alone can say SI_KERNEL, and it does so for nobody else's descriptors.
+            if i32::from(received.signal.0) == libc::SIGIO && code == SI_KERNEL {
+                self.notified.set(true);
             // The log's reader went away, and we wrote: that is nobody's signal to the program.
-            if received.signal != Signal::PIPE || received.from != Some(self.own) {
+            } else if received.signal != Signal::PIPE || received.from != Some(self.own) {
                 return Some(received);
             }
         }
     }
 
-    fn read(&self) -> Option<Received> {
+    /// Whether the kernel has told of a write, see [`super::fd::notify_of_writes`]; once.
+    pub fn notified(&self) -> bool {
+        self.notified.take()
+    }
+
+    fn read(&self) -> Option<(Received, i32)> {
         // SAFETY: signalfd_siginfo is plain old data for which all zeroes is a value.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let size = std::mem::size_of_val(&info);
@@ -146,7 +161,7 @@ impl SignalFd {
         // SI_USER, SI_QUEUE and SI_TKILL come from a process; 0 is one outside our namespace.
         let sent = matches!(info.ssi_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
         let from = i32::try_from(info.ssi_pid).ok().filter(|pid| sent && *pid != 0).map(Pid);
-        Some(Received { signal, from })
+        Some((Received { signal, from }, info.ssi_code))
     }
 }
 

@@ -19,6 +19,7 @@ mod dump;
 mod evidence;
 mod inits;
 mod input;
+mod layouts;
 mod limits;
 mod probe;
 mod run;

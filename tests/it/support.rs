@@ -150,7 +150,7 @@ pub(crate) fn program(name: &str, version: &str) -> Option<PathBuf> {
     build(&source, name, version)
 }
 
-fn build(source: &Path, name: &str, version: &str) -> Option<PathBuf> {
+pub(crate) fn build(source: &Path, name: &str, version: &str) -> Option<PathBuf> {
     let toolchain = go(version)?;
     let place = Path::new(PROJECT).join("target/go-programs").join(&toolchain.version);
     fs::create_dir_all(&place).unwrap();

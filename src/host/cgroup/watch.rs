@@ -7,6 +7,8 @@ use super::{Kind, Reader};
 use crate::host::files::Root;
 use crate::linux::cgroup::{self, Value};
 use crate::policy::limits::Limits;
+use crate::sys::limits::cpus;
+use crate::units::Pid;
 
 /// Most files that a watch keeps open.
 const WATCHED_MAX: usize = 16;
@@ -63,6 +65,8 @@ impl Watch {
         let buffer = &mut self.buffer;
         // Every file is looked at, so that one change is not reported twice.
         let moved = self.files.iter_mut().fold(false, |any, file| file.moved(buffer) | any);
+        let cpus = self.root.is_live().then(|| cpus(Pid(0))).flatten();
+        let moved = moved || cpus.is_some_and(|cpus| self.limits.affinity != Some(cpus));
         if !moved && !self.checks.is_multiple_of(WHOLE_EVERY) {
             return None;
         }
