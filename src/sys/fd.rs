@@ -48,7 +48,7 @@ pub fn log_pipe() -> io::Result<Pipe> {
     Ok(Pipe { reader, writer, framing })
 }
 
-/// Asks for a SIGIO from the kernel whenever somebody writes to a file in this directory, as long
+/// Asks for a signal from the kernel whenever somebody writes to a file in this directory, as long
 /// as the descriptor is open; see fcntl(2), F_NOTIFY. [`super::signals::SignalFd::notified`] tells.
 ///
 /// # Errors
@@ -56,12 +56,17 @@ pub fn log_pipe() -> io::Result<Pipe> {
 pub fn notify_of_writes(directory: BorrowedFd<'_>) -> io::Result<()> {
     // DN_MODIFY and DN_MULTISHOT (linux/fcntl.h): after every write, not only the first one.
     let what: libc::c_ulong = 0x2 | 0x8000_0000;
-    // SAFETY: fcntl with two numbers on an open descriptor.
-    match unsafe { libc::fcntl(directory.as_raw_fd(), libc::F_NOTIFY, what) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    let fd = directory.as_raw_fd();
+    // SAFETY: fcntl with numbers on an open descriptor.
+    let done = unsafe {
+        libc::fcntl(fd, F_SETSIG, super::signals::NOTICE) == 0
+            && libc::fcntl(fd, libc::F_NOTIFY, what) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Sets the signal of a descriptor (asm-generic/fcntl.h).
+const F_SETSIG: libc::c_int = 10;
 
 /// An ordinary pipe, close-on-exec.
 ///

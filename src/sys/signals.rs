@@ -97,7 +97,12 @@ pub struct SignalFd {
     notified: Cell<bool>,
 }
 
-/// `si_code` of what the kernel sends by itself (asm-generic/siginfo.h).
+/// Signal that the kernel tells of writes with: a real-time one, because those are queued one by
+/// one, so that somebody else's signal of that number is not lost in ours.
+pub(super) const NOTICE: libc::c_int = 64;
+/// `si_code` of such a notice, and of a SIGIO in its place when the queue is full
+/// (asm-generic/siginfo.h). The kernel alone can say either.
+const POLL_MSG: i32 = 3;
 const SI_KERNEL: i32 = 0x80;
 
 impl SignalFd {
@@ -133,8 +138,8 @@ impl SignalFd {
     pub fn next(&self) -> Option<Received> {
         loop {
             let (received, code) = self.read()?;
-            // The kernel alone can say SI_KERNEL, and it does so for nobody else's descriptors.
-            if i32::from(received.signal.0) == libc::SIGIO && code == SI_KERNEL {
+            let notice = [(NOTICE, POLL_MSG), (libc::SIGIO, SI_KERNEL)];
+            if notice.contains(&(i32::from(received.signal.0), code)) {
                 self.notified.set(true);
             // The log's reader went away, and we wrote: that is nobody's signal to the program.
             } else if received.signal != Signal::PIPE || received.from != Some(self.own) {

@@ -1,7 +1,7 @@
 //! Limits in every layout: the trees of `../shared/corpus/cgroup`, trees of our own
 //! (tests/data/cgroup), and the cgroups of the machine the tests run on.
 
-use crate::support::{Done, PROJECT, Run, TempDir, now, shared};
+use crate::support::{Done, Group, PROJECT, Run, TempDir, now, shared, wait_until};
 use serde_json::{Map, Value};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -200,4 +200,32 @@ fn wrong_usage_is_told_and_exits_125() {
         assert_eq!(done.code, 125, "{args:?}");
         assert!(done.stderr().contains(words), "{args:?}: {}", done.stderr());
     }
+}
+
+#[test]
+fn a_changed_limit_of_this_machine_is_told_below_a_program_without_heartbeat() {
+    let Some(group) = Group::cpu(300_000) else { return };
+    let mut running = Run::goinit().args(["--", "sleep", "30"]).in_group(&group).start();
+    running.wait_for_text("goinit.start");
+    let (file, text) = if group.path.join("cpu.max").exists() {
+        ("cpu.max", "150000 100000")
+    } else {
+        ("cpu.cfs_quota_us", "150000")
+    };
+    let changed = now();
+    fs::write(group.path.join(file), text).unwrap();
+    running.wait_for_text("goinit.limits");
+    assert!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
+    let records = running.records();
+    let record = records.iter().find(|one| one["event_name"] == "goinit.limits").unwrap();
+    assert_eq!(record["cgroup"]["cpu"]["quota_us"], 150_000, "{record:#}");
+    assert_eq!(record["cgroup"]["cpu"]["before_quota_us"], 300_000, "{record:#}");
+    assert!(record["message"].as_str().unwrap().contains("CPU limit 3 -> 1.5"), "{record:#}");
+    // What is written but means the same is no change, and a signal of somebody is still passed on.
+    fs::write(group.path.join(file), text).unwrap();
+    running.signal(64);
+    assert!(wait_until(Duration::from_secs(10), || running.has_ended()));
+    let done = running.wait(Duration::from_secs(10));
+    assert_eq!(done.named("goinit.limits").len(), 1, "{}", done.stderr());
+    assert_eq!(done.code, 128 + 64, "{}", done.stderr());
 }
