@@ -3,8 +3,8 @@
 use super::out;
 use crate::exit::Code;
 use crate::host::goroutines::{self, Access};
-use crate::host::status::{self, Found};
-use crate::policy::status::{Answer, Init};
+use crate::host::status::{self, Found, View};
+use crate::policy::status::{Answer, Init, Status};
 use crate::sys::clock;
 use crate::units::Pid;
 use std::ffi::OsString;
@@ -15,7 +15,9 @@ pub(crate) const HELP: &str = "\
 goinit probe [OPTIONS] [live|startup]
 
 Asks the goinit that runs in this container how its program is. Prints one line.
-Needs no port, no file and no network; made for `exec` probes.
+Needs no port, no file and no network; made for `exec` probes. Any user may ask; another user than
+goinit's own is answered by the name of its process (goinit:running, goinit:stalled, …) and learns
+no more than that.
 
   live      (default) exit 0 unless the program is stalled for sure
   startup   exit 0 once the program has started: the line of --ready-on was seen or the file of
@@ -58,19 +60,21 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Code {
 }
 
 fn ask(question: Question, found: &Found) -> (Answer, String) {
-    match question {
-        Question::Live => found.status.live(),
-        Question::Startup => {
-            let file = found.status.ready_file.as_ref().is_some_and(|path| path.exists());
-            found.status.startup(file, || init(found))
+    match (&found.view, question) {
+        (View::Page(page), Question::Live) => page.live(),
+        (View::Page(page), Question::Startup) => {
+            let file = page.ready_file.as_ref().is_some_and(|path| path.exists());
+            page.startup(file, || init(found.goinit, page))
         }
+        (View::Name(sign), Question::Live) => sign.live(),
+        (View::Name(sign), Question::Startup) => sign.startup(),
     }
 }
 
 /// How far package init has come, from the program's memory.
-fn init(found: &Found) -> Init {
+fn init(goinit: Pid, page: &Status) -> Init {
     // goinit counts in its own PID namespace; only if that is ours too is its number any use.
-    let Some(pid) = found.status.pid.filter(|_| found.goinit == Pid(1)) else {
+    let Some(pid) = page.pid.filter(|_| status::counts_as_we_do(goinit)) else {
         return Init::Unseen("the program's number is not known here".to_owned());
     };
     let access = Access::to(pid);

@@ -4,10 +4,12 @@
 //! Who may open it: whoever may inspect goinit by the rules of ptrace(2), "ptrace access mode
 //! checking", PTRACE_MODE_READ: the same user and group numbers and no fewer capabilities than
 //! goinit has, or CAP_SYS_PTRACE. `kubectl exec` and probes run with the container's own user and
-//! capabilities, so they may. Yama does not restrict reading.
+//! capabilities, so they may. Yama does not restrict reading. Everybody else reads the name of the
+//! process, which is a sign of the same status.
 
+use crate::policy::sign::Sign;
 use crate::policy::status::{NAME, PAGE, Status};
-use crate::sys::memfile;
+use crate::sys::{job, memfile};
 use crate::units::Pid;
 use std::fs::{self, File};
 use std::io;
@@ -44,6 +46,7 @@ impl Publisher {
     }
 
     fn write(&mut self) {
+        job::set_name(Sign::of(&self.last).name());
         self.number = self.number.wrapping_add(1);
         // A page that could not be written keeps its old number and the old status.
         let _ = self.file.write_all_at(&self.last.page(self.number), 0);
@@ -56,7 +59,16 @@ pub struct Found {
     /// Its number, as we count.
     pub goinit: Pid,
     /// What it says.
-    pub status: Status,
+    pub view: View,
+}
+
+/// How much of a goinit can be seen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum View {
+    /// Its status page.
+    Page(Box<Status>),
+    /// The name of its process: its memory file is not for this user.
+    Name(Sign),
 }
 
 /// Why there is no status.
@@ -78,8 +90,9 @@ impl std::fmt::Display for NotFound {
             Self::Nobody => f.write_str("no goinit runs here: is it the container's entrypoint?"),
             Self::Denied(pid) => write!(
                 f,
-                "process {pid} may not be inspected: a probe needs goinit's own user, group and \
-                 capabilities, or CAP_SYS_PTRACE (ptrace(2), PTRACE_MODE_READ)"
+                "process {pid} may not be inspected and its name tells nothing: is it a goinit? Its \
+                 own user, group and capabilities, or CAP_SYS_PTRACE, see more (ptrace(2), \
+                 PTRACE_MODE_READ)"
             ),
             Self::Several(pids) => {
                 let list: Vec<String> = pids.iter().map(ToString::to_string).collect();
@@ -101,27 +114,70 @@ pub fn find(only: Option<Pid>) -> Result<Found, NotFound> {
     match look(first) {
         Ok(Some(file)) => return read(first, &file),
         Ok(None) => {}
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = Some(first),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            if let Some(sign) = sign(first) {
+                return Ok(Found { goinit: first, view: View::Name(sign) });
+            }
+            denied = Some(first);
+        }
         Err(_) => {}
     }
     if only.is_none() {
-        let ours = fs::read_link("/proc/self/ns/mnt").ok();
-        let mut files: Vec<(Pid, PathBuf)> = Vec::new();
-        for pid in processes() {
-            let theirs = fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-            if pid != first && ours.is_some() && theirs == ours {
-                files.extend(look(pid).ok().flatten().map(|file| (pid, file)));
-            }
+        let mut all: Vec<(Pid, Place)> = Vec::new();
+        for pid in processes().into_iter().filter(|pid| *pid != first && is_ours(*pid)) {
+            let place = match look(pid) {
+                Ok(file) => file.map(Place::File),
+                Err(_) => sign(pid).map(Place::Name),
+            };
+            all.extend(place.map(|place| (pid, place)));
         }
-        match files.as_slice() {
+        match all.as_slice() {
             [] => {}
-            [(pid, file)] => return read(*pid, file),
+            [(pid, Place::File(file))] => return read(*pid, file),
+            [(pid, Place::Name(sign))] => {
+                return Ok(Found { goinit: *pid, view: View::Name(*sign) });
+            }
             several => {
                 return Err(NotFound::Several(several.iter().map(|(pid, _)| *pid).collect()));
             }
         }
     }
     Err(denied.map_or(NotFound::Nobody, NotFound::Denied))
+}
+
+/// Whether a process counts processes as we do: it is in our PID namespace.
+#[must_use]
+pub fn counts_as_we_do(pid: Pid) -> bool {
+    let ours = fs::read_link("/proc/self/ns/pid");
+    let theirs = fs::read_link(format!("/proc/{pid}/ns/pid"));
+    ours.is_ok_and(|ours| theirs.is_ok_and(|theirs| ours == theirs))
+}
+
+/// Where a goinit shows its status.
+enum Place {
+    File(PathBuf),
+    Name(Sign),
+}
+
+/// What the name of a process says; everybody may read that.
+fn sign(pid: Pid) -> Option<Sign> {
+    Sign::parse(&fs::read_to_string(format!("/proc/{pid}/comm")).ok()?)
+}
+
+/// Whether a process belongs to this container, when containers share their PID namespace: it has
+/// our mount namespace, or, where that may not be looked at, our control group.
+fn is_ours(pid: Pid) -> bool {
+    let mounts = |who: &str| fs::read_link(format!("/proc/{who}/ns/mnt"));
+    let group = |who: &str| fs::read(format!("/proc/{who}/cgroup"));
+    let Ok(ours) = mounts("self") else { return false };
+    match mounts(&pid.to_string()) {
+        Ok(theirs) => theirs == ours,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let ours = group("self");
+            ours.is_ok_and(|ours| group(&pid.to_string()).is_ok_and(|theirs| theirs == ours))
+        }
+        Err(_) => false,
+    }
 }
 
 fn processes() -> Vec<Pid> {
@@ -152,7 +208,7 @@ fn read(goinit: Pid, path: &Path) -> Result<Found, NotFound> {
     for _ in 0..TRIES {
         file.read_exact_at(&mut page, 0).map_err(unreadable)?;
         if let Some(status) = Status::parse(&page) {
-            return Ok(Found { goinit, status });
+            return Ok(Found { goinit, view: View::Page(Box::new(status)) });
         }
     }
     Err(NotFound::Unreadable("it is of another version of goinit".to_owned()))
@@ -166,11 +222,15 @@ mod tests {
     fn what_is_published_is_found_by_its_name() {
         let me = Pid(i32::try_from(std::process::id()).unwrap());
         let mut publisher = Publisher::new().unwrap();
-        assert_eq!(find(Some(me)).unwrap().status, Status::default());
+        let page = || match find(Some(me)).unwrap().view {
+            View::Page(status) => *status,
+            View::Name(sign) => panic!("only {sign:?}"),
+        };
+        assert_eq!(page(), Status::default());
         for beats in 1..50 {
             let status = Status { beats, sentence: "x".repeat(80), ..Status::default() };
             publisher.publish(&status);
-            assert_eq!(find(Some(me)).unwrap().status, status);
+            assert_eq!(page(), status);
         }
         assert!(publisher.file.set_len(0).is_err(), "the size is sealed");
         drop(publisher);

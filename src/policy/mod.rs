@@ -21,6 +21,7 @@ pub mod resize;
 pub mod session;
 pub mod settings;
 pub mod shutdown;
+pub mod sign;
 pub mod startable;
 pub mod status;
 pub mod testimony;

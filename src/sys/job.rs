@@ -18,6 +18,14 @@ pub fn has_job_control() -> bool {
         && nix::unistd::getsid(Some(parent)).ok() == nix::unistd::getsid(own).ok()
 }
 
+/// Names the calling thread, of which 15 bytes count; the main thread's name is the process's (`ps`,
+/// /proc/PID/comm), see prctl(2), PR_SET_NAME.
+pub fn set_name(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
 /// Leaves the directory we were started in, so that nothing is kept busy by us.
 pub fn go_to_root() {
     let _ = nix::unistd::chdir("/");

@@ -1,6 +1,6 @@
 //! `goinit probe` against a live goinit: it finds the status page and answers by its exit code.
 
-use crate::support::{Run, Started, program, wait_for};
+use crate::support::{Group, Run, Started, is_root, program, skip, wait_for};
 use std::time::Duration;
 
 /// The version of Go that these programs are built with.
@@ -68,13 +68,81 @@ fn a_line_or_a_file_that_the_user_named_says_that_it_has_started() {
     assert!(line.contains("--ready-file"), "{line}");
 }
 
+/// Exit code and line of a probe by `uid`, without capabilities and no_new_privs as in a pod.
+fn probe_as(goinit: &Started, question: &str, uid: u32) -> (i32, String) {
+    let pid = goinit.pid().to_string();
+    let run = Run::goinit().args(["probe", "--pid", &pid, question]);
+    let done = run.uid(uid).state("--no-new-privs").finish();
+    (done.code, done.stdout().trim().to_owned())
+}
+
 #[test]
-fn who_may_not_look_into_goinit_is_told_the_rule() {
-    let goinit = Run::goinit().args(["--", "sleep", "60"]).start();
-    becomes(&goinit, "live", 0);
-    let (code, line) = probe(&goinit, "live", Some(65_532));
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("PTRACE_MODE_READ"), "{line}");
+fn any_user_is_answered_by_the_name_of_the_process() {
+    if !is_root() {
+        return skip("needs root: two users");
+    }
+    let Some(stuck) = program("chan-recv", VERSION) else { return };
+    let options = ["--stall-after=2s", "--"];
+    // A probe of another user than root's goinit, and one of yet another than an unprivileged one.
+    for (mut run, asker) in [(Run::goinit(), 65_532), (Run::goinit().uid(65_533), 65_532)] {
+        run = run.state("--no-new-privs");
+        let goinit = run.args(options).arg(&stuck).start();
+        let seen = |question: &str, code: i32| {
+            let found = wait_for(LIMIT, || {
+                let (found, line) = probe_as(&goinit, question, asker);
+                (found == code).then_some(line)
+            });
+            found.unwrap_or_else(|| panic!("{question}: {:?}", probe_as(&goinit, question, asker)))
+        };
+        assert_eq!(seen("live", 0), "no stall");
+        assert!(seen("startup", 0).contains("the Go runtime runs"));
+        assert!(seen("live", 1).starts_with("stalled"));
+        assert_eq!(seen("startup", 1), "not started: stalled; the log says why");
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", goinit.pid())).unwrap();
+        assert_eq!(name, "goinit:stalled\n");
+        // Who may look further learns more: here root, who may inspect both.
+        let (code, line) = probe(&goinit, "live", None);
+        assert!(code == 1 && line.contains("main.waitForResult"), "{line}");
+    }
     let missing = Run::goinit().args(["probe", "--pid", "4000000"]).finish();
     assert_eq!(missing.code, 2);
+}
+
+#[test]
+fn with_a_shared_pid_namespace_the_goinit_of_this_container_is_found() {
+    if !is_root() {
+        return skip("needs root: namespaces");
+    }
+    let Some(stuck) = program("chan-recv", VERSION) else { return };
+    // One PID namespace, two "containers" with mount namespaces and control groups of their own;
+    // PID 1 is neither of them.
+    let Some(groups) =
+        [Group::cpu(100_000), Group::cpu(100_000)].into_iter().collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let script = format!(
+        "g={goinit:?}; p={stuck:?}
+        ask() {{ sh -c 'echo $$ > \"$1/cgroup.procs\"; shift; exec \"$@\"' sh \"$1\" nsenter -m -t $2 \\
+            {python:?} -I -S {launch:?} --uid=$3 --no-new-privs -- \"$g\" probe live; }}
+        sh -c 'echo $$ > {one:?}/cgroup.procs; exec unshare -m \"$@\"' sh \"$g\" --stall-after=2s -- \"$p\" &
+        a=$!
+        sh -c 'echo $$ > {two:?}/cgroup.procs; exec unshare -m \"$@\"' sh \"$g\" -- sleep 60 &
+        b=$!
+        sleep 5
+        for uid in 0 65532; do
+            ask {one:?} $a $uid; echo one $uid $?
+            ask {two:?} $b $uid; echo two $uid $?
+        done",
+        goinit = crate::support::goinit(),
+        one = groups[0].path,
+        two = groups[1].path,
+        python = crate::support::python(),
+        launch = crate::support::helper("launch.py"),
+    );
+    let done = Run::new("sh").args(["-c", &script]).pid_1().finish();
+    let out = done.stdout();
+    for line in ["one 0 1", "two 0 0", "one 65532 1", "two 65532 0"] {
+        assert!(out.contains(line), "{line} is missing:\n{out}\n{}", done.stderr());
+    }
 }
