@@ -64,6 +64,8 @@ pub struct Stall {
 const WRITES: usize = 16;
 /// How many garbage collections are remembered with their time.
 const COLLECTIONS: usize = 32;
+/// A queue, or a wish to stop the world, that was there for so long is no accident.
+const LASTS: Duration = Duration::from_millis(900);
 /// Writes closer than this are one.
 const ONE_WRITE: Duration = Duration::from_millis(50);
 /// Heartbeats at which wake-ups are counted.
@@ -162,6 +164,23 @@ impl History {
                 let many = base.saturating_mul(2).max(base.saturating_add(MANY_THREADS));
                 (self.working >= many).then_some(since)
             }
+        }
+    }
+
+    /// The best name for a stall of this kind: CPU that burns while queues do not shrink, or while
+    /// the world does not stop, is told by that.
+    #[must_use]
+    pub fn named(&self, kind: Kind) -> Kind {
+        let lasts = |since: Option<Mono>| since.is_some_and(|at| self.now.since(at) >= LASTS);
+        match kind {
+            Kind::Spinning if lasts(self.stopping) => Kind::Stw,
+            Kind::Spinning if lasts(self.queued) => Kind::Starved,
+            Kind::Silent
+            | Kind::Idle
+            | Kind::Spinning
+            | Kind::Starved
+            | Kind::Stw
+            | Kind::Threads => kind,
         }
     }
 

@@ -96,6 +96,8 @@ pub enum State {
     Stalled {
         /// As it was last reported.
         stall: Stall,
+        /// Whose clock runs; the report may have a better name for it.
+        kind: Kind,
         /// When to report again, or, while evidence is collected, without it.
         next: Mono,
         /// Whether evidence is being collected.
@@ -310,25 +312,28 @@ impl Watchdog {
                 self.state = State::Suspect { kind, until };
                 if self.over(kind) { self.watch() } else { Moves::new() }
             }
-            (State::Stalled { stall, .. }, Happening::Beat | Happening::Nothing) => {
-                self.recover(now, stall)
+            (State::Stalled { stall, kind, .. }, Happening::Beat | Happening::Nothing) => {
+                self.recover(now, stall, kind)
             }
-            (State::Stalled { stall, .. }, Happening::Cleared) => {
+            (State::Stalled { stall, kind, .. }, Happening::Cleared) => {
                 self.history.output = now;
                 self.history.progress = now;
-                self.recover(now, stall)
+                self.recover(now, stall, kind)
             }
-            (State::Stalled { stall, asked: false, .. }, Happening::Late) => {
+            (State::Stalled { stall, kind, asked: false, .. }, Happening::Late) => {
                 let next = now.after(self.settings.evidence_limit);
-                self.state = State::Stalled { stall, next, asked: true };
+                self.state = State::Stalled { stall, kind, next, asked: true };
                 vec![Move::Collect]
             }
-            (State::Stalled { stall, asked: true, .. }, Happening::Convicted | Happening::Late) => {
-                let kind = self.kind_now(now).unwrap_or(stall.kind);
+            (
+                State::Stalled { stall, kind, asked: true, .. },
+                Happening::Convicted | Happening::Late,
+            ) => {
+                let kind = self.kind_now(now).unwrap_or(kind);
                 self.report(now, kind, stall.report.saturating_add(1))
             }
             (State::Stalled { .. }, Happening::Convicted | Happening::Closed) => Moves::new(),
-            (State::Stalled { stall, .. }, Happening::Gap) => self.recover(now, stall),
+            (State::Stalled { stall, kind, .. }, Happening::Gap) => self.recover(now, stall, kind),
             (State::Arming | State::Watching | State::Suspect { .. }, Happening::Closed) => {
                 self.state = State::Blind;
                 vec![Move::Blind(CLOSED)]
@@ -384,6 +389,13 @@ impl Watchdog {
         if history.stopped.is_some() {
             return None;
         }
+        // What a heartbeat has shown holds until the next one is late: then it is silence.
+        let late = history
+            .last_beat
+            .is_some_and(|beat| history.now.since(beat) > self.settings.heartbeat * 2);
+        if late && kind != Kind::Idle {
+            return None;
+        }
         let due = history.since(kind)?.after(self.settings.stall_after);
         // A little CPU now and then (background tickers) must not hide a dead program for ever:
         // without output or IO it is looked at after four times the patience.
@@ -406,9 +418,7 @@ impl Watchdog {
             State::Arming if self.silence_due() <= now => Happening::Due(Kind::Silent),
             State::Watching => self.kind_now(now).map_or(Happening::Nothing, Happening::Due),
             State::Suspect { kind, until } if until <= now && !self.over(kind) => Happening::Late,
-            State::Stalled { stall, next, .. } if next <= now && !self.over(stall.kind) => {
-                Happening::Late
-            }
+            State::Stalled { kind, next, .. } if next <= now && !self.over(kind) => Happening::Late,
             State::Arming | State::Suspect { .. } | State::Stalled { .. } | State::Blind => {
                 Happening::Nothing
             }
@@ -439,7 +449,7 @@ impl Watchdog {
         let times = 1u32.checked_shl(report.saturating_sub(1)).unwrap_or(u32::MAX);
         let threshold = patience.saturating_mul(times);
         let stall = Stall {
-            kind,
+            kind: self.history.named(kind),
             since,
             lasted: now.since(since),
             threshold,
@@ -448,7 +458,7 @@ impl Watchdog {
         };
         let next = since.after(threshold.saturating_mul(2)).max(now.after(patience));
         self.history.stall = Some(stall);
-        self.state = State::Stalled { stall, next, asked: false };
+        self.state = State::Stalled { stall, kind, next, asked: false };
         vec![Move::Report(stall)]
     }
 
@@ -466,8 +476,8 @@ impl Watchdog {
         }
     }
 
-    fn recover(&mut self, now: Mono, stall: Stall) -> Moves {
-        if !self.over(stall.kind) {
+    fn recover(&mut self, now: Mono, stall: Stall, kind: Kind) -> Moves {
+        if !self.over(kind) {
             return Moves::new();
         }
         let _ = self.watch();

@@ -29,3 +29,4 @@ mod start;
 mod support;
 mod tidy;
 mod verdict;
+mod watch;

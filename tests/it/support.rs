@@ -724,6 +724,11 @@ impl Group {
         Self::new("memory", &v1, &[("memory.max", limit_bytes.to_string())])
     }
 
+    /// A group that can be frozen, or a reported skip.
+    pub(crate) fn freezer() -> Option<Self> {
+        Self::new("freezer", &[], &[])
+    }
+
     fn new(controller: &str, v1: &[(&str, String)], v2: &[(&str, String)]) -> Option<Self> {
         if !is_root() {
             skip("making a control group needs root");

@@ -30,7 +30,8 @@ pub(super) const BUSY_PERMILLE: u64 = 300;
 pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
     let process = case.evidence.process.got();
     let state = process.map(|process| process.state.as_str()).unwrap_or_default();
-    let frozen = case.evidence.cgroup.got().is_some_and(|cgroup| cgroup.frozen == Some(true));
+    let frozen = case.evidence.cgroup.got().is_some_and(|cgroup| cgroup.frozen == Some(true))
+        || case.evidence.threads.got().is_some_and(|threads| in_the_freezer(threads));
     let sentence = if frozen {
         "the program is frozen: its cgroup's freezer is on (docker pause, a checkpoint)".to_owned()
     } else if state == "t" {
@@ -42,6 +43,21 @@ pub(super) fn stopped(case: &Case<'_>) -> Option<Finding> {
     };
     let finding = Finding::new(Class::Stopped, "sigstop", Confidence::Certain, sentence);
     Some(finding.next("send SIGCONT, thaw the cgroup, or detach the debugger"))
+}
+
+/// All threads are where the freezer keeps them: v2 in a trap of the signal code, v1 in state D,
+/// at its own place or in a sleep that a signal could otherwise interrupt (kernel/freezer.c). The
+/// freezer of v1 has no file in the group of the other controllers.
+fn in_the_freezer(threads: &[Thread]) -> bool {
+    let at = |thread: &Thread, places: &[&str]| {
+        thread.wchan.as_deref().is_some_and(|wchan| places.contains(&wchan))
+    };
+    let kept = |thread: &Thread| {
+        let sleeps =
+            ["__refrigerator", "hrtimer_nanosleep", "futex_do_wait", "futex_wait_queue", "ep_poll"];
+        at(thread, &["do_freezer_trap"]) || (thread.state == "D" && at(thread, &sleeps))
+    };
+    !threads.is_empty() && threads.iter().all(kept)
 }
 
 /// Functions that stop the world. Before Go 1.21 a goroutine that does so keeps its state.

@@ -335,6 +335,11 @@ fn stops_and_throttling_come_before_everything_else() {
     let mut evidence = goroutines(goroutine("chan receive", &["main.main"]));
     evidence.process = Probe::Got(Process { state: "T".into(), ..Process::default() });
     check(&evidence, "stopped/sigstop/certain");
+    let kept =
+        |wchan: &str| Thread { wchan: Some(wchan.into()), state: "D".into(), ..Thread::default() };
+    let frozen = vec![kept("__refrigerator"), kept("futex_do_wait")];
+    let frozen = check(&threads(frozen), "stopped/sigstop/certain");
+    assert!(frozen.sentence.contains("frozen"), "{}", frozen.sentence);
     let cgroup = Cgroup {
         quota_us: Some(10_000),
         period_us: Some(100_000),

@@ -8,6 +8,7 @@
 //	HANG_MODE=lost-mutex   a goroutine ended without unlocking; two others wait, main for them
 //	HANG_MODE=posix-lock   fcntl(2) lock that a child holds
 //	HANG_MODE=pool         asks a pool of one connection for a second one
+//	HANG_MODE=threads      a goroutine more in a blocking read every 10 ms, a thread each
 //	HANG_MODE=daemon       healthy: main waits for a signal, a worker sleeps in a loop
 //	HANG_MODE=consumer     healthy: main takes jobs from a channel that a server fills
 package main
@@ -148,6 +149,17 @@ func must(l net.Listener) net.Conn {
 	return conn
 }
 
+func moreThreads() {
+	var p [2]int
+	check(syscall.Pipe2(p[:], syscall.O_CLOEXEC))
+	for range time.Tick(10 * time.Millisecond) {
+		go func() {
+			var b [1]byte
+			syscall.Read(p[0], b[:])
+		}()
+	}
+}
+
 func daemon() {
 	go func() {
 		for {
@@ -185,7 +197,7 @@ func main() {
 	ways := map[string]func(){
 		"": readGreeting, "net-read": readGreeting, "net-connect": connect,
 		"child-read": readTool, "child-pipe": runTool, "lost-mutex": updateAll,
-		"posix-lock": posixLock, "pool": twoOfOne,
+		"posix-lock": posixLock, "pool": twoOfOne, "threads": moreThreads,
 		"daemon": daemon, "consumer": consume,
 	}
 	ways[mode]()
