@@ -1,6 +1,6 @@
 //! The command line of the run form: variables first, flags over them, the command after `--`.
 
-use super::flags::{FLAGS, Flag, SHORTEST_STALL, Wishes, tini_variable};
+use super::flags::{FLAGS, Flag, SHORTEST_STALL, VARIABLES, Wishes, tini_variable};
 use std::ffi::{OsStr, OsString};
 
 /// What the command line asks for.
@@ -72,10 +72,10 @@ fn variables(
     for (name, value) in environment {
         let (Some(name), value) = (name.to_str(), value.to_string_lossy()) else { continue };
         tini_variable(&mut wishes.config, name, &value);
-        if !name.starts_with("GOINIT_") || OTHER_VARIABLES.contains(&name) {
+        if !name.starts_with(VARIABLES) || OTHER_VARIABLES.contains(&name) {
             continue;
         }
-        match FLAGS.iter().find(|flag| flag.variable() == name) {
+        match FLAGS.iter().find(|flag| flag.is_set_by(name)) {
             Some(flag) => {
                 (flag.set)(wishes, &value).map_err(|wrong| format!("{name}={value} {wrong}"))?
             }
@@ -216,6 +216,15 @@ mod tests {
         check("--gomaxprocs 0 -- a", "is not auto, quota");
         let text = error("-- a", &[("GOINIT_TIMEOUT", "x")]);
         assert!(text.contains("GOINIT_TIMEOUT=x is not a duration"), "{text}");
+    }
+
+    #[test]
+    fn each_flag_knows_its_variable_and_no_other() {
+        for flag in FLAGS {
+            let set: Vec<_> = FLAGS.iter().filter(|one| one.is_set_by(&flag.variable())).collect();
+            assert_eq!(set.len(), 1, "{}", flag.variable());
+            assert!(!flag.is_set_by(&flag.long) && !flag.is_set_by(&flag.variable()[1..]));
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ use crate::go::print::{self, View};
 use crate::go::subject::{self, Subject};
 use crate::go::summary::{FrameText, Summary};
 use crate::host::goroutines::{self, Access};
-use crate::sys::clock;
+use crate::sys::{clock, fd};
 use crate::units::Pid;
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What `goinit dump --help` prints.
@@ -29,6 +31,7 @@ memory; sends no signal and stops nothing. Works on stripped programs built with
       --wait-for WHAT  only what has to do with one channel or lock: who waits for it, who has it
                        on the stack and so probably holds it. WHAT is an address as printed
                        (0xc000012345), or a goroutine's number: what does that one wait for?
+  -o, --output FILE    into FILE instead of to standard output
       --json           one JSON document instead of text: docs/dump.schema.json
       --timeout TIME   give up after TIME (default 5s); what was read by then is printed
   -h, --help           this text
@@ -65,6 +68,7 @@ struct Options {
     json: bool,
     sample: Option<Duration>,
     subject: Option<Subject>,
+    output: Option<PathBuf>,
     timeout: Duration,
 }
 
@@ -84,6 +88,12 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Code {
             return Code::FAILED;
         }
     };
+    if let Some(path) = &options.output
+        && let Err(error) = File::create(path).and_then(fd::become_standard_output)
+    {
+        out::error(&format!("--output {}: {error}", path.display()));
+        return Code::FAILED;
+    }
     print(&options, &dump);
     Code::SUCCESS
 }
@@ -135,6 +145,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>, String> {
         json: false,
         sample: None,
         subject: None,
+        output: None,
         timeout: Duration::from_secs(5),
     };
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
@@ -144,6 +155,10 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>, String> {
             Long("running") => options.running = true,
             Long("group") => options.group = true,
             Long("json") => options.json = true,
+            Short('o') | Long("output") => {
+                let value = parser.value().map_err(|error| error.to_string())?;
+                options.output = Some(value.into());
+            }
             Long("timeout") => options.timeout = duration(&mut parser, "--timeout")?,
             Long("sample") => {
                 options.sample = Some(duration(&mut parser, "--sample")?);

@@ -1,7 +1,7 @@
 //! Every flag of the run form, defined once: its name, its `GOINIT_*` variable, its help and what
 //! it sets. Help, man page and completions are generated from this table.
 
-use super::values::{boolean, choice, code, duration, number, signal, text};
+use super::values::{boolean, choice, code, duration, number, path, signal, text};
 use crate::policy::config::{Config, LogFull, OnStall, SchedLog, Stderr, Termination};
 use crate::policy::settings::{MaxProcs, MemLimit, Options};
 use std::time::Duration;
@@ -34,9 +34,20 @@ pub(crate) struct Flag {
 impl Flag {
     /// The variable that sets it: `--stall-after` is GOINIT_STALL_AFTER.
     pub(crate) fn variable(&self) -> String {
-        format!("GOINIT_{}", self.long.replace('-', "_").to_ascii_uppercase())
+        format!("{VARIABLES}{}", self.long.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// Whether it is the flag of this variable, without making its name.
+    pub(crate) fn is_set_by(&self, variable: &str) -> bool {
+        let upper = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() };
+        variable
+            .strip_prefix(VARIABLES)
+            .is_some_and(|name| name.bytes().eq(self.long.bytes().map(upper)))
     }
 }
+
+/// How the names of goinit's own variables begin.
+pub(crate) const VARIABLES: &str = "GOINIT_";
 
 /// The headings of the help, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +148,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("DIR"),
         "Write the full goroutine dump of a stall into DIR.",
-        |w, v| set(&mut w.config.dump_dir, text(v).map(|v| Some(v.into()))),
+        |w, v| set(&mut w.config.dump_dir, path(v).map(Some)),
     ),
     flag(
         Section::Hang,
@@ -149,7 +160,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         |w, v| {
             w.config.termination = match text(v)?.as_str() {
                 "none" => Termination::Off,
-                path => Termination::File(path.into()),
+                file => Termination::File(path(file)?),
             };
             Ok(())
         },
@@ -257,7 +268,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("FILE"),
         "Also append the program's untouched stderr to FILE.",
-        |w, v| set(&mut w.config.raw, text(v).map(|v| Some(v.into()))),
+        |w, v| set(&mut w.config.raw, path(v).map(Some)),
     ),
     flag(
         Section::Log,
@@ -404,7 +415,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("PATH"),
         "`goinit probe startup` succeeds once PATH exists.",
-        |w, v| set(&mut w.config.ready_file, text(v).map(|v| Some(v.into()))),
+        |w, v| set(&mut w.config.ready_file, path(v).map(Some)),
     ),
     flag(
         Section::General,

@@ -14,7 +14,7 @@ use crate::host::oom::OomWatch;
 use crate::host::program::{self, Depth};
 use crate::host::sink::Sink;
 use crate::host::supervisor::Supervisor;
-use crate::host::termination::Message;
+use crate::host::termination::{Leaving, Message};
 use crate::policy::backlog::Class;
 use crate::policy::config::Termination;
 use crate::policy::diagnosis::{Diagnosis, Setup};
@@ -31,9 +31,9 @@ use crate::sys::spawn::{Plan, replace, spawn};
 use crate::sys::{clock, fd, job};
 use crate::units::Pid;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Runs a command as its init; gives goinit's exit code.
 pub(crate) fn main(arguments: Vec<OsString>) -> Code {
@@ -185,7 +185,7 @@ impl Start {
             let _ = fd::set_nonblocking(stderr.as_fd());
         }
         self.greet(child, program, settings, limits, framing);
-        let raw = config.raw.as_deref().and_then(|path| self.tee(path));
+        let raw = config.raw.clone().map(|path| Sink::to_file(path, fd::Waker::new().ok()));
         job::go_to_root();
         let birth = Birth {
             child,
@@ -222,6 +222,7 @@ impl Start {
             terminal,
             name_orphans,
             message: self.message,
+            leaving: Leaving::default(),
             oom_kills,
             lookout,
         }
@@ -275,18 +276,6 @@ impl Start {
         pipe.ok()
     }
 
-    /// Opens the copy of the raw stream.
-    fn tee(&mut self, path: &Path) -> Option<Sink> {
-        let mut options = std::fs::OpenOptions::new();
-        match options.append(true).create(true).open(path) {
-            Ok(file) => Some(Sink::new(Some(OwnedFd::from(file)), fd::Waker::new().ok())),
-            Err(error) => {
-                self.warn(&format!("--raw {}: {error}; the run goes on without", path.display()));
-                None
-            }
-        }
-    }
-
     /// The command cannot be run: the last record, the termination message, the exit code.
     fn refuse(mut self, code: Code, sentence: &str) -> Code {
         let code = self.run.wishes.config.remapped(code);
@@ -312,7 +301,7 @@ impl Start {
             }
             let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), &text);
         }
-        self.message.leave(&message);
+        self.message.leave(&message).wait();
         code
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::exit::Code;
 use crate::units::Signal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `30s`, `1m30s`, `500ms`, `1.5s`, `0`.
@@ -58,6 +59,11 @@ pub(crate) fn signal(value: &str) -> Result<Signal, String> {
         .ok_or_else(|| format!("names no signal ({value:?}); write TERM, SIGTERM, 15 or RTMIN+1"))
 }
 
+/// A path. goinit leaves its directory, so a relative one is completed here.
+pub(crate) fn path(value: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text(value)?).map_err(|error| format!("is no path here: {error}"))
+}
+
 /// Any text but an empty one.
 pub(crate) fn text(value: &str) -> Result<String, String> {
     if value.is_empty() { Err("is empty".to_owned()) } else { Ok(value.to_owned()) }
@@ -83,6 +89,14 @@ mod tests {
         check("-5s", None);
         check("banana", None);
         check("1.5s", Some(1_500));
+    }
+
+    #[test]
+    fn a_relative_path_is_meant_from_where_we_are() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(path("dumps/a"), Ok(here.join("dumps/a")));
+        assert_eq!(path("/dumps"), Ok("/dumps".into()));
+        assert!(path("").is_err());
     }
 
     #[test]

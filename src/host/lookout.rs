@@ -15,10 +15,10 @@ use crate::policy::status::Status;
 use crate::sys::fd;
 use crate::sys::spawn::{self, spawn};
 use crate::units::{Mono, Pid};
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -202,11 +202,13 @@ impl Lookout {
         let Some(directory) = &self.dump_dir else { return };
         let seconds = crate::sys::clock::now().wall.0 / 1_000_000_000;
         let path = directory.join(format!("goroutines-{}-{seconds}.txt", self.pid));
-        let Ok(file) = File::create(path) else { return };
-        let file = OwnedFd::from(file);
-        let Ok(pid) = CString::new(self.pid.to_string()) else { return };
-        let args = [c"goinit".to_owned(), c"dump".to_owned(), pid];
-        self.start(c"/proc/self/exe", &args, &[(file.as_raw_fd(), 1)]);
+        let words = ["goinit", "dump", "--output"].map(OsString::from);
+        let words = words.into_iter().chain([path.into(), self.pid.to_string().into()]);
+        // That process opens the file: its file system may keep it waiting.
+        let args: Result<Vec<_>, _> = words.map(|word| CString::new(word.into_vec())).collect();
+        if let Ok(args) = args {
+            self.start(c"/proc/self/exe", &args, &[]);
+        }
     }
 
     fn start(&mut self, path: &std::ffi::CStr, args: &[CString], descriptors: &[(i32, i32)]) {

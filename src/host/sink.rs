@@ -6,8 +6,9 @@
 
 use crate::policy::backlog::{ATOMIC, Backlog, Batch, Class, SinkReport};
 use crate::sys::fd::{Waker, writable, write, write_now};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What the loop and the writer share.
@@ -15,10 +16,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
-    /// Where the log goes; nothing when standard error is closed.
-    out: Option<File>,
+    out: Out,
     /// Nothing when no descriptor was left for it: then nobody is woken.
     waker: Option<Waker>,
+}
+
+/// Where the log goes.
+#[derive(Debug)]
+enum Out {
+    /// Nowhere: standard error is closed.
+    Nowhere,
+    /// A descriptor of ours.
+    Open(File),
+    /// A file that the writer opens: its file system may keep it waiting.
+    At(PathBuf),
 }
 
 impl Shared {
@@ -87,20 +98,31 @@ impl Sink {
         let file = |out: &File| out.metadata().is_ok_and(|about| about.is_file());
         let at_once = out.as_ref().is_some_and(|out| !file(out));
         let queue = Mutex::new(Queue { at_once, ..Queue::default() });
+        let out = out.map_or(Out::Nowhere, Out::Open);
+        Self { shared: Arc::new(Shared { queue, filled: Condvar::new(), out, waker }) }
+    }
+
+    /// A log that is appended to the file at `path`, which is made if need be. Where that fails, a
+    /// warning says so, records count as unwritten and everything else goes on.
+    #[must_use]
+    pub fn to_file(path: PathBuf, waker: Option<Waker>) -> Self {
+        let (queue, out) = (Mutex::default(), Out::At(path));
         Self { shared: Arc::new(Shared { queue, filled: Condvar::new(), out, waker }) }
     }
 
     /// Queues rendered records; never waits.
     pub fn push<'a>(&self, records: impl Iterator<Item = (Class, &'a [u8])>) {
         let mut queue = lock(&self.shared);
-        let Some(out) = &self.shared.out else {
+        if matches!(self.shared.out, Out::Nowhere) {
             records.for_each(|_| queue.unwritten += 1);
             return;
-        };
+        }
         for (class, record) in records {
             queue.backlog.push(class, record);
         }
-        queue.write_at_once(out.as_fd());
+        if let Out::Open(out) = &self.shared.out {
+            queue.write_at_once(out.as_fd());
+        }
         if queue.busy || queue.is_empty() {
             return;
         }
@@ -149,8 +171,25 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Queue> {
     shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Opens the file of a log that is given by its path.
+fn open(path: &Path) -> Option<File> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    if let Err(error) = &opened {
+        log::warn!("--raw {}: {error}; the run goes on without", path.display());
+    }
+    opened.ok()
+}
+
 fn writer(shared: &Shared) {
-    let Some(out) = &shared.out else { return };
+    let opened;
+    let out = match &shared.out {
+        Out::Nowhere => None,
+        Out::Open(out) => Some(out),
+        Out::At(path) => {
+            opened = open(path);
+            opened.as_ref()
+        }
+    };
     let mut batch = Batch::default();
     let mut queue = lock(shared);
     loop {
@@ -169,7 +208,10 @@ fn writer(shared: &Shared) {
         if room_again {
             shared.wake();
         }
-        let unwritten = write_out(out.as_fd(), &batch);
+        let unwritten = match out {
+            Some(out) => write_out(out.as_fd(), &batch),
+            None => batch.records.iter().sum(),
+        };
         batch.clear();
         queue = lock(shared);
         queue.busy = false;

@@ -6,7 +6,7 @@
 use super::diagnostics;
 use super::lookout::Lookout;
 use super::sink::Sink;
-use super::termination::Message;
+use super::termination::{Leaving, Message};
 use crate::exit::{Code, Ending};
 use crate::policy::backlog::{Class, SinkReport};
 use crate::policy::event::{Action, Event, Identity, Reaped};
@@ -40,6 +40,8 @@ pub struct Supervisor {
     pub name_orphans: bool,
     /// The termination message.
     pub message: Message,
+    /// It being written.
+    pub leaving: Leaving,
     /// Tells the number of OOM kills in our cgroup since the start.
     pub oom_kills: super::oom::OomWatch,
     /// What the program's state is looked at with.
@@ -138,6 +140,7 @@ impl Supervisor {
             self.hand_on(session);
         }
         self.flush();
+        self.leaving.wait();
         if let Some(terminal) = self.terminal {
             fd::set_foreground(terminal, fd::own_group());
         }
@@ -169,7 +172,7 @@ impl Supervisor {
                 Action::Run { command, input } => self.lookout.run(&command, &input),
                 Action::Publish(status) => self.lookout.publish(&status),
                 Action::Dump => self.lookout.dump(),
-                Action::LeaveMessage(text) => self.message.leave(&text),
+                Action::LeaveMessage(text) => self.leaving = self.message.leave(&text),
                 Action::Finish(end) => *code = code.or(Some(end)),
             }
         }

@@ -5,6 +5,7 @@
     reason = "adopting inherited descriptors; ioctls and fcntls without wrapper"
 )]
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -206,6 +207,14 @@ pub fn own_stderr() -> Option<OwnedFd> {
     let fd = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, 3) };
     // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Standard output goes into this file from now on.
+///
+/// # Errors
+/// The kernel's.
+pub fn become_standard_output(file: File) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdout(file)?)
 }
 
 /// Sets close-on-exec or clears it.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::SOON;
-use crate::support::{Run, now, wait_until};
+use crate::support::{Run, TempDir, now, wait_until};
 
 fn goinit(options: &[&str], script: &str) -> Run {
     Run::goinit().arg("--termination-log=none").args(options).args(["--", "sh", "-c", script])
@@ -64,4 +64,35 @@ fn the_sender_of_a_signal_is_told() {
     let done = started.wait(SOON).expect_code(143);
     let told = done.named("goinit.signal");
     assert_eq!(told[0]["signal"]["from_pid"], std::process::id(), "{told:?}");
+}
+
+/// A FIFO that nobody reads: opening it to write waits for ever, as a file system that hangs does.
+fn hanging(place: &TempDir) -> String {
+    let path = place.path("hangs");
+    Run::new("mkfifo").arg(&path).finish().expect_code(0);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_termination_message_that_cannot_be_written_does_not_hold_up_the_end() {
+    let place = TempDir::new();
+    let option = format!("--termination-log={}", hanging(&place));
+    let run = Run::goinit().args([option.as_str(), "--", "sh", "-c", "exit 5"]);
+    let done = run.start().wait(SOON).expect_code(5);
+    assert!(done.took < Duration::from_secs(3), "{:?}", done.took);
+    // Neither when the command is not even there.
+    let run = Run::goinit().args([option.as_str(), "--", "/no/such/command"]);
+    run.start().wait(SOON).expect_code(127);
+}
+
+#[test]
+fn a_raw_copy_that_cannot_be_opened_does_not_hold_up_anything() {
+    let place = TempDir::new();
+    let script = "echo one >&2; echo ready; read word; echo two >&2; exit 6";
+    let raw = format!("--raw={}", hanging(&place));
+    let run = goinit(&[&raw], script).stdin(b"go\n");
+    let done = run.start().wait(SOON).expect_code(6);
+    assert!(done.stderr().contains("two"), "{}", done.stderr());
+    let done = goinit(&["--raw=/no/such/directory/raw"], "exit 6").finish().expect_code(6);
+    assert!(done.took < Duration::from_secs(3), "{:?}", done.took);
 }
