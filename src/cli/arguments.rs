@@ -223,7 +223,7 @@ mod tests {
         for flag in FLAGS {
             let set: Vec<_> = FLAGS.iter().filter(|one| one.is_set_by(&flag.variable())).collect();
             assert_eq!(set.len(), 1, "{}", flag.variable());
-            assert!(!flag.is_set_by(&flag.long) && !flag.is_set_by(&flag.variable()[1..]));
+            assert!(!flag.is_set_by(flag.long) && !flag.is_set_by(&flag.variable()[1..]));
         }
     }
 

@@ -161,7 +161,7 @@ impl Supervisor {
                     // Nobody there: the program ended meanwhile and will be reaped next.
                     let _ = send(target, signal);
                 }
-                Action::Suspend => self.suspend(),
+                Action::Suspend { job } => self.suspend(job),
                 Action::Resume => {
                     if let Some(terminal) = self.terminal {
                         fd::set_foreground(terminal, self.child.0);
@@ -178,14 +178,15 @@ impl Supervisor {
         }
     }
 
-    /// Stops ourselves like a shell job; the terminal goes back to whoever had it, and is handed
+    /// Stops ourselves like a shell job, with those beside us in it if we gave the program their
+    /// terminal (a script that runs goinit would wait for it for ever); the terminal goes back to whoever had it, and is handed
     /// to the program again when we are continued.
-    fn suspend(&self) {
+    fn suspend(&self, job: bool) {
         if let Some(terminal) = self.terminal {
             fd::set_foreground(terminal, fd::own_group());
         }
         log::debug!("suspended with the program");
-        suspend_self();
+        suspend_self(job && self.terminal.is_some());
         log::debug!("continued");
         if let Some(terminal) = self.terminal
             && fd::foreground(terminal) == Some(fd::own_group())

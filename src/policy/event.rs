@@ -71,7 +71,11 @@ pub enum Action {
     /// Send a signal.
     Send(Target, Signal),
     /// Stop ourselves like a shell job, the program having stopped.
-    Suspend,
+    Suspend {
+        /// With everybody in our own process group: its terminal stopped the program, and without
+        /// goinit it would have stopped the whole job.
+        job: bool,
+    },
     /// Give the terminal back to the program, which goes on.
     Resume,
     /// Read the program's counters.

@@ -48,6 +48,10 @@ pub struct Session {
     pub(super) end: Option<Reaped>,
     /// Signals whose records are not written yet: passing them on comes first.
     heard: Vec<Heard>,
+    /// The last signal was one that stops a job, sent to us and not by the program's terminal.
+    stop_passed: bool,
+    /// Its terminal stopped the program's whole process group.
+    job_stopped: bool,
     /// The runtime's monitor thread, once evidence has shown it.
     pub(super) sysmon: Option<Pid>,
     dropped_said: u64,
@@ -80,6 +84,11 @@ pub(super) struct Counts {
     pub(super) orphans: u64,
 }
 
+/// Whether a signal stops a shell's job.
+fn is_job_stop(signal: Signal) -> bool {
+    matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU)
+}
+
 impl Session {
     /// A session of a program that was just started.
     #[must_use]
@@ -95,6 +104,8 @@ impl Session {
             sink: SinkReport::default(),
             end: None,
             heard: Vec::new(),
+            stop_passed: false,
+            job_stopped: false,
             sysmon: None,
             dropped_said: 0,
             looking: None,
@@ -171,10 +182,15 @@ impl Session {
         let fate = if !self.shutdown.is_running() {
             Fate::TooLate
         } else if let Some(passed) = self.shutdown.received(now.mono, signal, &self.config) {
+            let mut target = self.target();
             if passed == Signal::CONT {
                 actions.push(Action::Resume);
+                if std::mem::take(&mut self.job_stopped) && self.birth.own_group {
+                    target = Target::Group(self.birth.child);
+                }
             }
-            actions.push(Action::Send(self.target(), passed));
+            self.stop_passed = is_job_stop(passed);
+            actions.push(Action::Send(target, passed));
             Fate::Passed(passed)
         } else if signal == Signal::TERM && self.config.rewritten(signal).is_some() {
             Fate::HeldBack
@@ -310,9 +326,17 @@ impl Session {
     }
 
     fn stopped(&mut self, pid: Pid, signal: Signal, actions: &mut Vec<Action>) {
-        let job = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
-        if pid == self.birth.child && job && self.birth.job_control {
-            actions.push(Action::Suspend);
+        if pid != self.birth.child || !is_job_stop(signal) {
+            return;
+        }
+        let by_terminal = !std::mem::take(&mut self.stop_passed);
+        if self.birth.job_control {
+            self.job_stopped = by_terminal;
+            actions.push(Action::Suspend { job: by_terminal });
+        } else if by_terminal && signal == Signal::TSTP && self.birth.interactive {
+            // Ctrl-Z where no shell could bring the program back (`docker run -it`). Without an
+            // init it would have been PID 1 itself, which no Ctrl-Z stops.
+            actions.push(Action::Send(Target::Group(self.birth.child), Signal::CONT));
         }
     }
 

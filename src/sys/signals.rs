@@ -2,8 +2,8 @@
 //!
 //! Raw numbers throughout: nix's `Signal` knows no real-time signals, and glibc's own functions
 //! hide 32 and 33, which must be forwarded and reset like any other. signal-hook's handlers would
-//! coalesce real-time signals and are deaf under an inherited block, so it serves here for what
-//! it does well: emulating a default action (job control), and as the reference for numbers.
+//! coalesce real-time signals and are deaf under an inherited block, so it serves here as the
+//! reference for names and numbers, in tests.
 
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
@@ -141,8 +141,9 @@ impl SignalFd {
             let notice = [(NOTICE, POLL_MSG), (libc::SIGIO, SI_KERNEL)];
             if notice.contains(&(i32::from(received.signal.0), code)) {
                 self.notified.set(true);
-            // The log's reader went away, and we wrote: that is nobody's signal to the program.
-            } else if received.signal != Signal::PIPE || received.from != Some(self.own) {
+            // What we sent ourselves is nobody's signal to the program: SIGPIPE of a log whose
+            // reader went away, SIGTSTP to the job we belong to.
+            } else if received.from != Some(self.own) {
                 return Some(received);
             }
         }
@@ -203,10 +204,17 @@ pub fn send(target: Target, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Suspends the calling process as a shell job: the default action of SIGTSTP, although the
-/// signal is blocked here. Returns after SIGCONT.
-pub fn suspend_self() {
-    let _ = signal_hook::low_level::emulate_default_handler(libc::SIGTSTP);
+/// Suspends the calling process as a shell job, with `group` everybody in its process group: SIGTSTP,
+/// which the kernel acts on as soon as it is not blocked. Returns after SIGCONT, at once if that came
+/// before, or if the process group is orphaned, so that nobody would ever send one. Not SIGSTOP: it
+/// would throw away a SIGCONT that somebody quick has sent already.
+pub fn suspend_self(group: bool) {
+    let target = if group { 0 } else { super::job::own_pid() };
+    let others = Mask(!(1 << (libc::SIGTSTP - 1)));
+    // SAFETY: kill takes no pointers.
+    unsafe { libc::kill(target, libc::SIGTSTP) };
+    let mask = set_mask(others);
+    set_mask(mask);
 }
 
 /// Asks the kernel to send `signal` to us when our parent dies, see PR_SET_PDEATHSIG.

@@ -85,6 +85,10 @@ const KNOWN_FAILURES: &[(&str, &str)] = &[
     // Its child is stopped, tini is not: the shell that waits for its job never hears of it.
     ("tini", "stop and continue"),
     ("tini", "Ctrl-Z"),
+    ("tini", "Ctrl-Z below a script"),
+    ("tini", "Ctrl-Z in a container"),
+    // It takes the terminal though somebody else has it.
+    ("tini", "background"),
     // Left unblocked, so PID 1 does not even notice them.
     ("tini", "forwarding of fault signals"),
     ("tini", "inherited blocks"),
@@ -99,6 +103,10 @@ const KNOWN_FAILURES: &[(&str, &str)] = &[
     ("tini", "working directory"),
     // It waits for ever: the kernel reaps, and the exit code is lost.
     ("tini", "SIGCHLD ignored"),
+    // It warns that it is not PID 1, and dies of SIGPIPE where nobody reads that.
+    ("tini", "log without reader"),
+    ("tini", "hidden signals"),
+    ("tini", "hidden ignores"),
     // The next reader of the terminal is stopped as a background process.
     ("tini", "terminal taken back"),
     // It exits with 2 for whatever exec said.
@@ -106,6 +114,8 @@ const KNOWN_FAILURES: &[(&str, &str)] = &[
     ("dumb-init", "missing command"),
     // The first signals are handled before there is a child, and lost.
     ("dumb-init", "TERM before exec"),
+    ("dumb-init", "hidden signals"),
+    ("dumb-init", "hidden ignores"),
     ("dumb-init", "inherited ignores"),
     ("dumb-init", "LISTEN_PID"),
     ("dumb-init", "descriptors kept"),
@@ -115,6 +125,8 @@ const KNOWN_FAILURES: &[(&str, &str)] = &[
     ("catatonit", "missing command"),
     ("catatonit", "stop and continue"),
     ("catatonit", "Ctrl-Z"),
+    ("catatonit", "Ctrl-Z below a script"),
+    ("catatonit", "background"),
     ("catatonit", "forwarding of fault signals"),
     // Its child starts with TSTP, TTIN and TTOU blocked.
     ("catatonit", "clean mask"),
@@ -123,6 +135,8 @@ const KNOWN_FAILURES: &[(&str, &str)] = &[
     ("catatonit", "inherited ignores"),
     ("catatonit", "working directory"),
     ("catatonit", "SIGCHLD ignored"),
+    ("catatonit", "hidden signals"),
+    ("catatonit", "hidden ignores"),
     ("catatonit", "terminal taken back"),
 ];
 

@@ -7,6 +7,7 @@ child.py adopted        leave one orphan, which says who adopted it
 child.py group          say which of child and grandchild got SIGTERM, then end
 child.py foreground     say whether this process group is the terminal's foreground one
 child.py notice N       say each signal N (a handler), until SIGTERM
+child.py resume         end with 7 when this process and its child were continued
 child.py tick           a line every 20 ms, until SIGTERM
 """
 
@@ -91,6 +92,17 @@ def notice(number):
     say("ready")
     while True:
         signal.pause()
+
+
+def resume():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])
+    grandchild = os.fork()
+    say("child ready" if grandchild else "grandchild ready")
+    signal.sigwaitinfo([signal.SIGCONT])
+    if not grandchild:
+        os._exit(0)
+    os.waitpid(grandchild, 0)
+    os._exit(7)
 
 
 def tick():

@@ -20,12 +20,12 @@ PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_CAP_AMBIENT = 8, 24, 22, 47
 RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 
 
-def reset_hidden():
-    """Default dispositions for 32 and 33, which glibc keeps for itself."""
+def set_hidden(number, disposition):
+    """What signal() cannot do for 32 and 33, which glibc keeps for itself."""
     call = RT_SIGACTION.get(os.uname().machine)
-    for number in (32, 33):
-        if call is not None:
-            ctypes.CDLL(None).syscall(call, number, bytes(32), None, 8)
+    if call is not None:
+        action = disposition.to_bytes(8, sys.byteorder) + bytes(24)
+        ctypes.CDLL(None).syscall(call, number, action, None, 8)
 
 
 def deny(numbers):
@@ -63,15 +63,19 @@ def main():
         except (OSError, ValueError):
             pass  # KILL, STOP and the two glibc keeps for itself
     os.closerange(3, 4096)  # whatever the test runner was started with
-    reset_hidden()
+    set_hidden(32, signal.SIG_DFL)
+    set_hidden(33, signal.SIG_DFL)
     os.closerange(3, 1024)
     close, uid, gid = [], None, None
     denied, kept = [], None
     for option in options:
         name, _, value = option.partition("=")
         if name == "--ignore":
-            for number in value.split(","):
-                signal.signal(int(number), signal.SIG_IGN)
+            for number in map(int, value.split(",")):
+                if number in (32, 33):
+                    set_hidden(number, signal.SIG_IGN)
+                else:
+                    signal.signal(number, signal.SIG_IGN)
         elif name == "--block-all":
             signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         elif name == "--close":

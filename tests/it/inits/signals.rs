@@ -218,16 +218,18 @@ fn a_stop_suspends_both_and_a_continue_resumes_both() {
                     .is_some_and(|text| text.starts_with(letter))
             }
         };
-        started.signal(libc::SIGTSTP);
-        assert!(wait_until(SOON, state(child, 'T')), "the child is not stopped");
-        assert!(wait_until(SOON, state(own, 'T')), "the init is not stopped");
-        let before = started.stdout().lines().count();
-        started.signal(libc::SIGCONT);
-        assert!(
-            wait_until(SOON, || started.stdout().lines().count() > before + 3),
-            "no tick any more"
-        );
-        assert!(wait_until(SOON, || !state(own, 'T')()), "the init is still stopped");
+        for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+            started.signal(signal);
+            assert!(wait_until(SOON, state(child, 'T')), "{signal}: the child is not stopped");
+            assert!(wait_until(SOON, state(own, 'T')), "{signal}: the init is not stopped");
+            let before = started.stdout().lines().count();
+            started.signal(libc::SIGCONT);
+            assert!(
+                wait_until(SOON, || started.stdout().lines().count() > before + 3),
+                "{signal}: no tick any more"
+            );
+            assert!(wait_until(SOON, || !state(own, 'T')()), "{signal}: the init stays stopped");
+        }
         started.signal(libc::SIGTERM);
         started.wait(SOON).expect_code(143);
     });
@@ -242,5 +244,20 @@ fn a_log_that_nobody_reads_any_more_is_no_signal_to_the_child() {
         assert!(wait_until(SOON, || got(&started, libc::SIGUSR1) == 1), "{}", started.stdout());
         let done = started.wait(SOON).expect_code(0);
         assert_eq!(done.stdout().matches("13 ").count(), 0, "{}", done.stdout());
+    });
+}
+
+/// glibc keeps 32 and 33 for its threads; somebody else may send them all the same. They end a
+/// child that knows nothing of them.
+#[test]
+fn the_two_signals_that_glibc_hides_are_handed_on() {
+    case("hidden signals", |init| {
+        for number in [32, 33] {
+            let started = init.run(&["sh", "-c", "echo ready; exec sleep 20"]).start();
+            started.wait_for_output("ready");
+            started.signal(number);
+            let done = started.wait(SOON).expect_code(128 + number);
+            assert!(!done.signalled, "signal {number}: the init itself was killed");
+        }
     });
 }

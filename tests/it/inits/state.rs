@@ -55,6 +55,14 @@ fn inherited_ignores_do_not_reach_the_child() {
 }
 
 #[test]
+fn the_two_signals_that_glibc_hides_are_not_ignored_by_the_child() {
+    case("hidden ignores", |init| {
+        let run = status(init).state("--ignore=32,33");
+        assert_eq!(childs_mask(run, "SigIgn"), 0);
+    });
+}
+
+#[test]
 fn sigchld_ignored_by_the_parent() {
     survives("SIGCHLD ignored", &["--ignore=17"]);
 }
