@@ -193,6 +193,54 @@ const RULES: &[(&str, Rule)] = &[
     ("unreadable", threads::unreadable),
 ];
 
+/// Every cause there is; docs/verdicts.md has a section for each.
+pub const CAUSES: [&str; 39] = [
+    "busy-loop",
+    "cgo",
+    "channel",
+    "config",
+    "cpu-bound",
+    "deadlock",
+    "exit-code",
+    "fatal",
+    "fifo",
+    "file-lock",
+    "finished",
+    "gc-stw",
+    "gc-thrash",
+    "init",
+    "init-connect",
+    "io-progress",
+    "io-read",
+    "livelock",
+    "lock-cycle",
+    "log-blocked",
+    "memory-pressure",
+    "mutex",
+    "network-connect",
+    "network-read",
+    "not-started",
+    "oom",
+    "panic",
+    "polling",
+    "serving",
+    "signal",
+    "sigstop",
+    "starved",
+    "subprocess",
+    "sync",
+    "syscall-threads",
+    "throttled",
+    "timer-wait",
+    "unknown",
+    "waiting-for-child",
+];
+
+/// The names of the rules, in the order in which they are asked.
+pub fn rules() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(name, _)| *name)
+}
+
 /// Judges. There is always an answer; the last one is that nothing is known.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Verdict {
@@ -206,6 +254,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 
 /// A finding as a verdict on something that lasted so long.
 fn with(finding: Finding, since: Duration) -> Verdict {
+    debug_assert!(CAUSES.contains(&finding.cause), "{} is no known cause", finding.cause);
     let mut sentence = finding.sentence;
     super::record::shorten(&mut sentence, super::record::MESSAGE_LIMIT);
     Verdict {

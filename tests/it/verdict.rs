@@ -13,7 +13,7 @@ use goinit::policy::evidence::{
 };
 use goinit::policy::history::Kind;
 use goinit::policy::progress::Sample;
-use goinit::policy::verdict::{Case, Crash, End, judge, of_end, of_running};
+use goinit::policy::verdict::{CAUSES, Case, Crash, End, judge, of_end, of_running};
 use goinit::policy::watchdog::{Move, Seen, Settings, Watchdog};
 use goinit::units::{Mono, Pid, Signal};
 use serde_json::Value;
@@ -411,4 +411,36 @@ fn every_captured_log_replays_to_its_true_verdict() {
     println!("{} captures: class {class}, cause {cause} of {decidable}\n{wrong}", logs.len());
     assert_eq!(class, logs.len(), "wrong class:\n{wrong}");
     assert!(cause * 100 >= decidable * 97, "cause {cause} of {decidable}:\n{wrong}");
+}
+
+/// The runbook has one section for each cause, each with what it means, how to confirm it and how to
+/// fix it, and names every rule.
+#[test]
+fn the_runbook_has_a_section_for_every_cause_and_names_every_rule() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verdicts.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let sections: Vec<(&str, &str)> = text
+        .split("\n### `")
+        .skip(1)
+        .map(|section| section.split_once("`\n").unwrap())
+        .map(|(cause, body)| (cause, body.split("\n## ").next().unwrap()))
+        .collect();
+    let mut causes: Vec<&str> = sections.iter().map(|(cause, _)| *cause).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, CAUSES, "sections of docs/verdicts.md, causes of the code");
+    let mut named: Vec<&str> = Vec::new();
+    for (cause, body) in &sections {
+        for word in ["\n*Confirm:* ", "\n*Fix:* "] {
+            assert!(body.contains(word), "{cause} has no {word:?}");
+        }
+        let means = body.split("\n*Confirm:*").next().unwrap();
+        assert!(means.len() > 40, "{cause} says nothing");
+        let list = means.rsplit("Rule").next().filter(|_| means.contains("Rule"));
+        named.extend(list.into_iter().flat_map(|list| list.split('`').skip(1).step_by(2)));
+    }
+    named.sort_unstable();
+    named.dedup();
+    let mut rules: Vec<&str> = goinit::policy::verdict::rules().collect();
+    rules.sort_unstable();
+    assert_eq!(named, rules, "rules named by docs/verdicts.md, rules of the code");
 }
