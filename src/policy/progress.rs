@@ -64,6 +64,9 @@ pub struct Meter {
     /// How far what was written was ahead of that at the last samples. Bytes may be in flight when
     /// a sample is taken, so the difference shakes by a snapshot; only a new maximum is progress.
     ahead: VecDeque<i64>,
+    /// Write calls of the program's own beside stderr, as many as there ever seemed to be. Children
+    /// write to the same stderr, which takes some away again.
+    wakes: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,8 +108,10 @@ impl Meter {
     fn wrote(&mut self, sample: &Sample) -> bool {
         let Some(written) = sample.written_bytes else { return false };
         let calls = sample.write_calls.filter(|_| self.stderr.calls > 0);
-        let wakes = calls.map_or(0, |calls| signed(calls) - signed(self.stderr.calls));
-        let ahead = signed(written) - signed(self.stderr.bytes) - wakes * signed(WAKE_BYTES);
+        let calls = calls.map_or(0, |calls| signed(calls) - signed(self.stderr.calls));
+        self.wakes = self.wakes.max(calls);
+        let wakes = self.wakes * signed(WAKE_BYTES);
+        let ahead = signed(written) - signed(self.stderr.bytes) - wakes;
         let new = self.ahead.iter().max().is_some_and(|most| ahead > *most);
         if self.ahead.len() >= WINDOW {
             self.ahead.pop_front();
@@ -291,6 +296,18 @@ mod tests {
         assert!(!next(31, 0));
         for second in 32..40 {
             assert!(next(second, 12), "second {second}");
+        }
+    }
+
+    #[test]
+    fn what_a_child_writes_to_the_same_stderr_is_no_progress_of_the_program() {
+        let mut meter = Meter::default();
+        for second in 1..60 {
+            // Its own snapshot, and one of a child that inherited schedtrace.
+            meter.stderr(224, 56);
+            let (bytes, calls) = (second * 112, second * 28);
+            let sample = Sample { write_calls: Some(calls), ..sample(second, 0, bytes, 0) };
+            assert!(!meter.take(&sample).io, "second {second}");
         }
     }
 

@@ -17,6 +17,7 @@ mod corpus;
 mod docker;
 mod dump;
 mod evidence;
+mod faults;
 mod inits;
 mod input;
 mod layouts;

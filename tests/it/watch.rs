@@ -145,3 +145,21 @@ fn freeze(group: &Group, on: bool) {
         std::fs::write(v2, if on { "1" } else { "0" }).unwrap();
     }
 }
+
+/// A slice of the live matrix: programs with many modes, the oldest and the newest Go, as root and as
+/// an unprivileged user. `scripts/matrix` runs all of it.
+#[test]
+fn a_slice_of_the_live_matrix_is_right() {
+    if !is_root() {
+        return skip("needs root: namespaces and two users");
+    }
+    let script = std::path::Path::new(support::PROJECT).join("scripts/matrix");
+    if support::shared("scenarios").is_none() {
+        return;
+    }
+    let cases = ["hangs-", "sync-stuck-", "fifo-wait-", "crash-", "deadlock-", "healthy"];
+    let run = Run::new(script).args(["--versions=1.19,1.27", "--jobs=16", "--bin"]);
+    let done = run.arg(support::goinit()).args(cases).start().wait(Duration::from_secs(600));
+    println!("{}", done.stdout());
+    assert_eq!(done.code, 0, "{}\n{}", done.stdout(), done.stderr());
+}
