@@ -1,5 +1,6 @@
 //! `goinit dump`: against the program's own SIGQUIT dump, from recorded memory, and on damage.
 
+mod facts;
 mod permissions;
 mod recorded;
 mod targets;
@@ -66,32 +67,33 @@ fn build_for(name: &str, version: &str, variant: &str, machine: &str) -> Option<
     Some(target)
 }
 
-/// Starts a program and waits for its "ready"; its standard error goes to a file.
-fn start(program: &Path) -> (Child, PathBuf) {
-    start_with(Command::new(program), program)
+/// What a program wrote to its standard error: a file that goes with this value.
+struct Errors(support::TempDir);
+
+impl Errors {
+    fn text(&self) -> String {
+        fs::read_to_string(self.0.path("stderr")).unwrap()
+    }
 }
 
-/// The same with a command of its own; `place` names the files of its output.
-fn start_with(mut command: Command, place: &Path) -> (Child, PathBuf) {
-    let out = place.with_extension("out");
-    let errors = place.with_extension("err");
+/// Starts a program and waits for its "ready"; its standard error goes to a file.
+fn start(program: &Path) -> (Child, Errors) {
+    start_with(Command::new(program))
+}
+
+/// The same with a command of its own.
+fn start_with(mut command: Command) -> (Child, Errors) {
+    let directory = support::TempDir::new();
+    let out = directory.path("stdout");
     let child = command
         .stdout(fs::File::create(&out).unwrap())
-        .stderr(fs::File::create(&errors).unwrap())
+        .stderr(fs::File::create(directory.path("stderr")).unwrap())
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
     let ready = || fs::read_to_string(&out).unwrap_or_default().contains("ready");
     assert!(support::wait_until(Duration::from_secs(20), ready), "{command:?}");
-    (child, errors)
-}
-
-/// The same with one more argument, if it is not empty.
-fn start_with_argument(mut command: Command, argument: &str, place: &Path) -> (Child, PathBuf) {
-    if !argument.is_empty() {
-        command.arg(argument);
-    }
-    start_with(command, place)
+    (child, Errors(directory))
 }
 
 fn end(child: &mut Child, number: i32) {
@@ -173,7 +175,7 @@ fn parked_goroutines_equal_the_programs_own_dump_on_every_toolchain() {
             ]));
             end(&mut child, 3);
             let what = format!("Go {version} {variant}");
-            compare(&ours.unwrap(), &fs::read_to_string(errors).unwrap(), &what);
+            compare(&ours.unwrap(), &errors.text(), &what);
         }
     }
 }

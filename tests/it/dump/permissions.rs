@@ -21,7 +21,7 @@ const SYS_PTRACE: u32 = 19;
 
 /// A place that every user may read, with goinit and the program in it.
 struct Place {
-    directory: TempDir,
+    _directory: TempDir,
     program: PathBuf,
     goinit: PathBuf,
 }
@@ -39,14 +39,15 @@ impl Place {
         for path in [&program, &goinit] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Some(Self { directory, program, goinit })
+        Some(Self { _directory: directory, program, goinit })
     }
 
     /// Starts the program in a state of tests/programs/launch.py, and waits until it hangs.
     fn start(&self, state: &[String], how: &str) -> Child {
         let mut command = std::process::Command::new(support::python());
         command.arg(support::helper("launch.py")).args(state).arg("--").arg(&self.program);
-        super::start_with_argument(command, how, &self.directory.path("child")).0
+        command.args(Some(how).filter(|how| !how.is_empty()));
+        super::start_with(command).0
     }
 
     /// What goinit in a state says of a process.

@@ -67,7 +67,7 @@ fn record(name: &str) -> Option<(Vec<u8>, Recorded)> {
     let exe = fs::read(program.with_extension("exe")).or_else(|_| fs::read(&program)).unwrap();
     let seen = look(&exe, &recorder).unwrap();
     end(&mut child, 3);
-    compare(&seen, &fs::read_to_string(errors).unwrap(), name);
+    compare(&seen, &errors.text(), name);
     let mut memory = recorder.seen.into_inner();
     memory.settle();
     Some((exe, memory))

@@ -1,7 +1,7 @@
 //! Every kind of executable: built in other ways, without what tools look for in it, no longer
 //! there, of a Go version that is not known, with plugins, not started, not Go.
 
-use super::{build, build_of, compare, end, start, start_with};
+use super::{Errors, build, build_of, compare, end, start, start_with};
 use crate::support::{self, TempDir};
 use goinit::go::elf::Elf;
 use std::fs;
@@ -18,11 +18,11 @@ fn dump(pid: u32, options: &[&str]) -> Result<String, String> {
 }
 
 /// Asserts that the dump of a program that is ready equals its own, and ends it.
-fn check((mut child, errors): (Child, PathBuf), what: &str) -> String {
+fn check((mut child, errors): (Child, Errors), what: &str) -> String {
     let ours = dump(child.id(), &["--system"]);
     end(&mut child, 3);
     let ours = ours.unwrap_or_else(|why| panic!("{what}: {why}"));
-    compare(&ours, &fs::read_to_string(errors).unwrap(), what);
+    compare(&ours, &errors.text(), what);
     ours
 }
 
@@ -142,7 +142,7 @@ fn a_program_without_its_file_is_read_from_its_mappings() {
         let what = format!("Go {version} {variant} unreadable");
         let mut command = Command::new(&copy);
         command.uid(NOBODY).gid(NOBODY);
-        let (mut child, errors) = start_with(command, &directory.path("child"));
+        let (mut child, errors) = start_with(command);
         // Its user may read its memory, and no longer its file.
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o000)).unwrap();
         let goinit = directory.path("goinit");
@@ -152,7 +152,7 @@ fn a_program_without_its_file_is_read_from_its_mappings() {
         let ours = support::output(&mut reader);
         end(&mut child, 3);
         let ours = ours.unwrap_or_else(|why| panic!("{what}: {why}"));
-        compare(&ours, &fs::read_to_string(errors).unwrap(), &what);
+        compare(&ours, &errors.text(), &what);
     }
 }
 
@@ -172,7 +172,7 @@ fn a_deleted_or_anonymous_executable_is_read_all_the_same() {
     let code = "import os,sys\nfd=os.memfd_create('x')\nos.write(fd,open(sys.argv[1],'rb').read())\n\
                 os.execve(f'/proc/self/fd/{fd}',['x'],os.environ)";
     command.args(["-c", code]).arg(&program);
-    check(start_with(command, &directory.path("child")), "in a memory file");
+    check(start_with(command), "in a memory file");
 
     if support::is_root() {
         let mut command = Command::new(support::python());
@@ -180,7 +180,7 @@ fn a_deleted_or_anonymous_executable_is_read_all_the_same() {
             "import os,sys\nos.chroot(sys.argv[1])\nos.chdir('/')\nos.execv('/program',['x'])";
         changed(&program, &directory, |_| {});
         command.args(["-c", code]).arg(&directory.0);
-        check(start_with(command, &directory.path("child")), "in a root of its own");
+        check(start_with(command), "in a root of its own");
     }
 }
 
@@ -197,7 +197,7 @@ fn what_a_plugin_calls_ends_where_its_code_begins() {
     support::output(&mut command).unwrap();
     let mut command = Command::new(&program);
     command.arg(&plugin);
-    let (mut child, _) = start_with(command, &program);
+    let (mut child, _) = start_with(command);
     let text = dump(child.id(), &[]);
     end(&mut child, 9);
     let text = text.unwrap();

@@ -21,7 +21,7 @@ func deep(n int, c chan int) int {
 
 func main() {
 	c := make(chan int)
-	b := make(chan int, 3)
+	b := make(chan int, 1)
 	b <- 1
 	var t T
 	var wg sync.WaitGroup
@@ -46,7 +46,11 @@ func main() {
 	go func() { select {} }()
 	go func() { cond := sync.NewCond(&sync.Mutex{}); cond.L.Lock(); cond.Wait() }()
 	l, _ := net.Listen("tcp", "127.0.0.1:0")
-	go func() { l.Accept() }()
+	go func() {
+		for {
+			l.Accept()
+		}
+	}()
 	k, _ := net.Dial("tcp", l.Addr().String())
 	go func() { k.Read(make([]byte, 1)) }()
 	for i := 0; i < 50; i++ {
