@@ -131,6 +131,7 @@ pub(crate) fn man() -> String {
             ));
         }
     }
+    page.push_str(&format!(".SH GOINIT DUMP\n.nf\n{}.fi\n", escape(super::dump::HELP)));
     page.push_str(&format!(".SH GOINIT REPORT\n.nf\n{}.fi\n", escape(super::report::HELP)));
     page.push_str(&format!(".SH ENVIRONMENT AND EXIT STATUS\n.nf\n{}.fi\n", escape(CONCLUSION)));
     page

@@ -8,6 +8,7 @@ use crate::go::line;
 use crate::host::cgroup::{self, Places};
 use crate::host::diagnostics;
 use crate::host::files::Root;
+use crate::host::goroutines::Early;
 use crate::host::kubernetes;
 use crate::host::lookout::Lookout;
 use crate::host::oom::OomWatch;
@@ -172,13 +173,16 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
+        // Before anything else: the program may hide itself at any moment from here on.
+        let go = program.go().is_some();
+        let early = if go { Early::open(child) } else { Early::default() };
         let own = pipe.iter().flat_map(|pipe| [pipe.reader.as_fd(), pipe.writer.as_fd()]);
+        let own = own.chain(early.files().map(|(_, file)| file.as_fd()));
         let own = own.chain(log.as_ref().map(AsFd::as_fd)).chain(waker.as_ref().map(AsFd::as_fd));
         fd::close_all_but(&own.chain([signals.as_fd()]).collect::<Vec<_>>());
         // Nobody is killed for memory between exec and here, and the start is not kept waiting.
         let oom_kills = OomWatch::new(&self.root, places);
-        let go = program.go().is_some();
-        let lookout = Lookout::new(child, go, places, config.dump_dir.clone());
+        let lookout = Lookout::new(child, early, places, config.dump_dir.clone());
         let framing = pipe.as_ref().map_or(fd::Framing::Stream, |pipe| pipe.framing);
         let stderr = pipe.map(|pipe| pipe.reader);
         if let Some(stderr) = &stderr {

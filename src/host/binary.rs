@@ -13,7 +13,7 @@ use crate::sys::vm::Mapped;
 use crate::units::Pid;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// Tag of the entry point in the auxiliary vector.
 const AT_ENTRY: u64 = 9;
@@ -27,41 +27,76 @@ const HEAP: std::ops::Range<u64> = 0xc0_0000_0000..0x1c0_0000_0000;
 const BLOCK: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// What was opened right after the program's exec, when everything still could be.
+/// Looks at a program whose exec is not through yet.
+const TRIES: usize = 200;
+
+/// What was opened right after the program's exec, when everything still could be. Access is
+/// checked when these files are opened, and not again.
 #[derive(Debug, Default)]
 pub struct Early {
     /// Its `/proc/PID/mem`.
     pub memory: Option<File>,
     /// Its `/proc/PID/exe`.
     pub executable: Option<File>,
-    /// Where its execution began.
-    pub entry: Option<u64>,
+    /// Its `/proc/PID/auxv`.
+    pub vector: Option<File>,
 }
 
 impl Early {
-    /// Opens what there is.
+    /// Opens what there is of a child that has just been started with vfork(2).
+    ///
+    /// The parent of a vfork goes on when the child lets go of the common memory, which is a
+    /// moment before it has its own (fs/exec.c, `exec_mmap`): until then its executable is ours.
+    /// Its auxiliary vector is filled later still, so that is opened now and read when needed.
     #[must_use]
     pub fn open(pid: Pid) -> Self {
+        let own = fs::metadata("/proc/self/exe").map(|it| (it.dev(), it.ino())).ok();
+        let is_own = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok() == own;
         let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).ok();
-        Self { memory: open("mem"), executable: open("exe"), entry: entry(pid).ok().flatten() }
+        for _ in 0..TRIES {
+            let Some(executable) = open("exe") else { break };
+            if is_own(&executable) {
+                std::thread::yield_now();
+                continue;
+            }
+            let (memory, vector) = (open("mem"), open("auxv"));
+            return Self { memory, executable: Some(executable), vector };
+        }
+        Self::default()
+    }
+
+    /// The open files among it, each with its name.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &File)> {
+        let all = [("mem", &self.memory), ("exe", &self.executable), ("auxv", &self.vector)];
+        all.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?)))
+    }
+
+    /// Where the execution began, as the auxiliary vector says.
+    pub(crate) fn entry(&self) -> Option<u64> {
+        let mut vector = [0u8; 4096];
+        let length = self.vector.as_ref()?.read_at(&mut vector, 0).ok()?;
+        entry_in(vector.get(..length)?)
     }
 
     /// Drops all of it if the process executes something else by now: its memory file reads as
-    /// empty then (proc_pid_mem(5); fs/proc/base.c, `mem_rw`).
+    /// empty then (fs/proc/base.c, `mem_rw`).
     #[must_use]
     pub fn if_current(self) -> Self {
         let mut byte = [0u8; 1];
-        let at = self.entry.unwrap_or(0);
+        let at = self.entry().unwrap_or(0);
         let gone = |memory: &File| matches!(memory.read_at(&mut byte, at), Ok(0));
         if self.memory.as_ref().is_some_and(gone) { Self::default() } else { self }
     }
 }
 
-/// Where the execution of a process began, out of its auxiliary vector.
+/// Where the execution of a process began.
 pub(crate) fn entry(pid: Pid) -> io::Result<Option<u64>> {
-    let vector = fs::read(format!("/proc/{pid}/auxv"))?;
+    Ok(entry_in(&fs::read(format!("/proc/{pid}/auxv"))?))
+}
+
+fn entry_in(vector: &[u8]) -> Option<u64> {
     let found = vector.chunks_exact(16).find(|pair| u64_at(pair, 0) == Some(AT_ENTRY));
-    Ok(found.and_then(|pair| u64_at(pair, 8)))
+    found.and_then(|pair| u64_at(pair, 8))
 }
 
 /// An executable as it was loaded.

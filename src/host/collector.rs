@@ -236,12 +236,11 @@ pub fn failed(pid: Pid, why: &Why, now: Mono) -> Evidence {
     evidence
 }
 
-/// Descriptors that the evidence process inherits, each with the flag that names it. What stands
-/// on a standard stream's number would be overwritten, and is left out.
+/// Descriptors that the evidence process inherits, each with its name. What stands on a standard
+/// stream's number would be overwritten, and is left out.
 fn inherited(early: &Early) -> Vec<(&'static str, i32)> {
-    let flags = [("--mem-fd", &early.memory), ("--exe-fd", &early.executable)];
-    let fds = flags.into_iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?.as_raw_fd())));
-    fds.filter(|(_, fd)| *fd > 2).collect()
+    let files = early.files().map(|(name, file)| (name, file.as_raw_fd()));
+    files.filter(|(_, fd)| *fd > 2).collect()
 }
 
 fn arguments(plan: &Plan<'_>) -> Vec<CString> {
@@ -257,11 +256,8 @@ fn arguments(plan: &Plan<'_>) -> Vec<CString> {
         "--deadline".to_owned(),
         deadline.as_millis().to_string(),
     ];
-    for (flag, fd) in inherited(plan.early) {
-        words.extend([flag.to_owned(), fd.to_string()]);
-    }
-    if let Some(entry) = plan.early.entry {
-        words.extend(["--entry".to_owned(), entry.to_string()]);
+    for (name, fd) in inherited(plan.early) {
+        words.extend([format!("--{name}-fd"), fd.to_string()]);
     }
     words.into_iter().filter_map(|word| CString::new(word).ok()).collect()
 }

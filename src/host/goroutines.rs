@@ -55,7 +55,9 @@ impl Access {
 /// Why there is no dump, as a fragment that fits after "cannot read …: ".
 pub fn read(mut access: Access, deadline: Mono) -> Result<Dump, Denied> {
     let pid = access.pid;
-    let Early { memory, executable, entry } = std::mem::take(&mut access.early).if_current();
+    let early = std::mem::take(&mut access.early).if_current();
+    let entry = early.entry();
+    let Early { memory, executable, .. } = early;
     let exe = match executable {
         Some(file) => Ok(file),
         None => open_executable(pid)?,

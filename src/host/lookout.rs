@@ -54,11 +54,10 @@ pub struct Lookout {
 }
 
 impl Lookout {
-    /// Opens the program's memory and executable: right after its exec, so that they stay readable when the
-    /// program changes its user or makes itself non-dumpable.
+    /// Looks at `pid`, with what was opened of it right after its exec, so that it stays readable
+    /// when the program changes its user or makes itself non-dumpable.
     #[must_use]
-    pub fn new(pid: Pid, go: bool, places: &Places, dump_dir: Option<PathBuf>) -> Self {
-        let early = if go { Early::open(pid) } else { Early::default() };
+    pub fn new(pid: Pid, early: Early, places: &Places, dump_dir: Option<PathBuf>) -> Self {
         Self {
             pid,
             early,

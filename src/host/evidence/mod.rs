@@ -46,8 +46,11 @@ pub fn main(args: Vec<OsString>) -> Code {
     let program = Program::new(Root::live(), task.pid);
     // Before descriptors are closed: this one was inherited, too.
     let adopt = |fd: Option<i32>| fd.and_then(limits::inherited).map(File::from);
-    let early =
-        Early { memory: adopt(task.memory), executable: adopt(task.executable), entry: task.entry };
+    let early = Early {
+        memory: adopt(task.memory),
+        executable: adopt(task.executable),
+        vector: adopt(task.vector),
+    };
     confine::confine(&program, task.deadline);
     let mut inquiry = Inquiry {
         evidence: Evidence { at: started, pid: task.pid, ..Evidence::default() },

@@ -14,8 +14,8 @@ pub(super) struct Task {
     pub(super) memory: Option<i32>,
     /// An open descriptor of its executable.
     pub(super) executable: Option<i32>,
-    /// Where its execution began.
-    pub(super) entry: Option<u64>,
+    /// An open descriptor of its auxiliary vector.
+    pub(super) vector: Option<i32>,
     /// How long to wait between the two looks.
     pub(super) sample: Duration,
     /// How long all of it may take.
@@ -23,10 +23,10 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Reads `--pid N [--mem-fd N] [--exe-fd N] [--entry N] [--sample MS] [--deadline MS]`.
+    /// Reads `--pid N [--mem-fd N] [--exe-fd N] [--auxv-fd N] [--sample MS] [--deadline MS]`.
     pub(super) fn parse(args: &[OsString]) -> Option<Self> {
         let mut pid = None;
-        let (mut memory, mut executable, mut entry) = (None, None, None);
+        let (mut memory, mut executable, mut vector) = (None, None, None);
         let mut sample = Duration::from_millis(200);
         let mut deadline = Duration::from_secs(3);
         let (pairs, rest) = args.as_chunks::<2>();
@@ -39,7 +39,7 @@ impl Task {
                 "--pid" => pid = Some(Pid(i32::try_from(number).ok()?)),
                 "--mem-fd" => memory = Some(i32::try_from(number).ok()?),
                 "--exe-fd" => executable = Some(i32::try_from(number).ok()?),
-                "--entry" => entry = Some(number),
+                "--auxv-fd" => vector = Some(i32::try_from(number).ok()?),
                 "--sample" => sample = Duration::from_millis(number),
                 "--deadline" => deadline = Duration::from_millis(number),
                 _ => return None,
@@ -47,7 +47,7 @@ impl Task {
         }
         let pid = pid.filter(|pid| pid.0 > 0)?;
         let sample = sample.min(deadline / 2);
-        Some(Self { pid, memory, executable, entry, sample, deadline })
+        Some(Self { pid, memory, executable, vector, sample, deadline })
     }
 }
 
@@ -61,8 +61,8 @@ mod tests {
             |args: &[&str]| Task::parse(&args.iter().map(OsString::from).collect::<Vec<_>>());
         let task = check(&["--pid", "7", "--mem-fd", "9", "--sample", "50"]).unwrap();
         assert_eq!((task.pid, task.memory), (Pid(7), Some(9)));
-        let task2 = check(&["--pid", "7", "--exe-fd", "4", "--entry", "94000000000000"]).unwrap();
-        assert_eq!((task2.executable, task2.entry), (Some(4), Some(94_000_000_000_000)));
+        let early = check(&["--pid", "7", "--exe-fd", "4", "--auxv-fd", "5"]).unwrap();
+        assert_eq!((early.executable, early.vector), (Some(4), Some(5)));
         assert_eq!(task.sample, Duration::from_millis(50));
         for args in [&["--pid"][..], &[], &["--pid", "0"], &["--pid", "x"], &["--what", "1"]] {
             assert_eq!(check(args), None, "{args:?}");

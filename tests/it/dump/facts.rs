@@ -232,16 +232,3 @@ fn conforms(root: &Value, schema: &Value, value: &Value, place: &str, wrong: &mu
         }
     }
 }
-
-#[test]
-fn every_option_is_in_the_manual() {
-    let help = support::output(Command::new(support::goinit()).args(["dump", "--help"])).unwrap();
-    let manual = fs::read_to_string(Path::new(support::PROJECT).join("docs/goinit.1")).unwrap();
-    let manual = manual.replace("\\-", "-");
-    let options = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
-    let options: Vec<&str> = options.filter_map(|rest| rest.split(' ').next()).collect();
-    assert!(options.len() >= 7, "{options:?}");
-    for option in options {
-        assert!(manual.contains(&format!("\\fB--{option}\\fR")), "--{option}");
-    }
-}
