@@ -23,6 +23,7 @@ mod input;
 mod layouts;
 mod limits;
 mod probe;
+mod report;
 mod run;
 mod soak;
 mod stall;

@@ -70,6 +70,8 @@ pub struct Source {
     /// Whether a record may begin a run in its middle: a file has just begun.
     boundary: bool,
     shadow: Option<Shadow>,
+    /// A run whose beginning was not seen: its last number, and how many came in order.
+    candidate: Option<(String, u64, u64)>,
 }
 
 impl Source {
@@ -83,6 +85,7 @@ impl Source {
             records_on: None,
             boundary: true,
             shadow: None,
+            candidate: None,
         }
     }
 
@@ -149,8 +152,7 @@ impl Source {
                 }
             },
             Some(own) => {
-                let ended = story.exit != Exit::default();
-                if record.seq != 1 && !ended && !boundary {
+                if record.seq != 1 && !boundary && !follows(&mut self.candidate, record) {
                     own.suspects = own.suspects.saturating_add(1);
                     return true;
                 }
@@ -162,6 +164,7 @@ impl Source {
                 }
             }
         }
+        self.candidate = None;
         let Some(story) = self.runs.last_mut() else { return false };
         if let Some(own) = &mut story.own {
             own.seq = record.seq;
@@ -216,6 +219,20 @@ impl Source {
         self.stderr.assembler.end(&mut |entry| story.entry(None, &entry));
         self.stdout.assembler.end(&mut |entry| story.entry(None, &entry));
     }
+}
+
+/// Whether a run that began out of sight is real: several of its records came in order, with none
+/// of another run between.
+fn follows(candidate: &mut Option<(String, u64, u64)>, record: &Record) -> bool {
+    const ENOUGH: u64 = 3;
+    let count = match candidate {
+        Some((run, seq, count)) if *run == record.run && seq.checked_add(1) == Some(record.seq) => {
+            count.saturating_add(1)
+        }
+        Some(_) | None => 1,
+    };
+    *candidate = Some((record.run.clone(), record.seq, count));
+    count >= ENOUGH
 }
 
 /// A run that begins with this record, for the reader at least.

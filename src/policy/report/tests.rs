@@ -174,6 +174,22 @@ fn runs_are_told_apart_and_forged_records_are_not_believed() {
 }
 
 #[test]
+fn a_run_whose_beginning_is_lost_is_believed_when_it_goes_on() {
+    let (first, second) = ("11111111", "22222222");
+    let log = [
+        record(first, 1, "goinit.start", ""),
+        record(second, 5, "child.line", ""),
+        record(second, 6, "child.line", ""),
+        record(second, 7, "child.line", ""),
+        record(second, 8, "goinit.verdict", FOUND),
+    ];
+    let runs = &read(&[log.concat().as_bytes()])[0].runs;
+    let own = runs[1].own.as_ref().unwrap();
+    assert_eq!((runs.len(), own.headless, own.seq), (2, true, 8));
+    assert!(told(&runs[1]).starts_with("stalled/init"));
+}
+
+#[test]
 fn records_on_the_other_stream_are_the_program_s() {
     let (run, text) = ("9f2c61d0", |stream: &str, line: &str| {
         format!("2026-03-02T09:14:07.12Z {stream} F {line}")
