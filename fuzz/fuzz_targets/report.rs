@@ -2,7 +2,7 @@
 //! same ones as the uncut log gives.
 //!
 //! seeds: ../shared/corpus/go/ok-*.log
-//! seeds: fuzz/seeds/report/*
+//! max_len: 2048
 #![no_main]
 
 use goinit::policy::report::{Reader, verdict};

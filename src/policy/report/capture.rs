@@ -191,6 +191,34 @@ pub fn stamp_only(text: &[u8]) -> Option<Wall> {
     (taken == text.len()).then_some(wall)
 }
 
+/// The time that a line of a program states as Go programs do: package log's `2026/03/02 09:14:07`,
+/// an RFC 3339 time at the start, slog's `time=` and `"time":"`.
+#[must_use]
+pub fn own_time(line: &[u8]) -> Option<Wall> {
+    match *line.first()? {
+        b'0'..=b'9' if line.get(4) == Some(&b'/') => {
+            let mut text = *line.first_chunk::<19>()?;
+            for (at, found, meant) in [(4, b'/', b'-'), (7, b'/', b'-'), (10, b' ', b'T')] {
+                let byte = text.get_mut(at).filter(|byte| **byte == found)?;
+                *byte = meant;
+            }
+            let (mut whole, zulu) = ([0; 20], b'Z');
+            let (body, end) = whole.split_at_mut_checked(19)?;
+            body.copy_from_slice(&text);
+            *end.first_mut()? = zulu;
+            stamp_only(&whole)
+        }
+        b'0'..=b'9' => rfc3339(line).map(|(wall, _, _)| wall),
+        b't' => rfc3339(line.strip_prefix(b"time=")?).map(|(wall, _, _)| wall),
+        b'{' => {
+            let head = line.get(..128).unwrap_or(line);
+            let at = memchr::memmem::find(head, b"\"time\":\"")?.saturating_add(8);
+            rfc3339(line.get(at..)?).map(|(wall, _, _)| wall)
+        }
+        _ => None,
+    }
+}
+
 /// `2026-03-02T09:14:07.120345678Z`, or with an offset; the bytes it takes.
 fn rfc3339(text: &[u8]) -> Option<(Wall, usize, usize)> {
     let figure = |from: usize, digits: usize| -> Option<u64> {
@@ -378,6 +406,24 @@ mod tests {
             "9",
         ] {
             assert_eq!(unwrap(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn times_that_programs_state_are_read() {
+        let same = Some(Wall(1_772_442_847_000_000_000));
+        for line in [
+            "2026/03/02 09:14:07 database not ready",
+            "2026-03-02T10:14:07+01:00\tINFO\tstarting",
+            "time=2026-03-02T09:14:07Z level=INFO msg=x",
+            r#"{"level":"INFO","time":"2026-03-02T09:14:07Z","msg":"x"}"#,
+        ] {
+            assert_eq!(own_time(line.as_bytes()), same, "{line}");
+        }
+        for line in
+            ["", "2026/03/02", "time=now", "{\"time\":\"", "9 lives", "2026/99/02 09:14:07 "]
+        {
+            assert_eq!(own_time(line.as_bytes()), None, "{line}");
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Clock {
     pub now: Mono,
     /// The collector's time of the story's zero.
     pub origin: Option<Wall>,
+    /// The story's zero in the time that the program states itself.
+    stated: Option<Wall>,
     runtimes: Vec<Runtime>,
     /// Milliseconds between ordinary snapshots of one runtime.
     pauses: Vec<u64>,
@@ -39,6 +41,16 @@ impl Clock {
     pub fn wall(&mut self, wall: Wall) {
         let origin = *self.origin.get_or_insert_with(|| Wall(wall.0.saturating_sub(self.now.0)));
         self.now = self.now.max(Mono(wall.0.saturating_sub(origin.0)));
+    }
+
+    /// The time that a line of the program states, where nobody else tells any. In which zone it
+    /// is remains open, so it only measures.
+    pub fn own(&mut self, wall: Wall) {
+        if self.origin.is_some() {
+            return;
+        }
+        let first = *self.stated.get_or_insert_with(|| Wall(wall.0.saturating_sub(self.now.0)));
+        self.now = self.now.max(Mono(wall.0.saturating_sub(first.0)));
     }
 
     /// A snapshot's uptime; `extra` = it was printed out of turn, at a crash or with

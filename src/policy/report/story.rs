@@ -254,6 +254,11 @@ impl Story {
         if self.asked.is_some() {
             return;
         }
+        if self.snapshots == 0
+            && let Some(wall) = super::capture::own_time(bytes)
+        {
+            self.clock.own(wall);
+        }
         self.history.now = self.now();
         self.quiet();
         self.history.wrote(self.now(), length);
@@ -426,6 +431,8 @@ impl Story {
     pub(super) fn dump_ended(&mut self, crash: bool) {
         self.fresh = false;
         self.dumped_at = Some(self.history.beats);
+        // sysmon goes on while a long dump is printed: only what comes later is a sign of life.
+        self.since_crash = 0;
         if crash && self.crash.is_some() && self.crashed_in.is_none() {
             let runs = |stack: &Stack| stack.state == "running";
             self.crashed_in = self.stacks.iter().position(runs).or_else(|| self.main_stack());
