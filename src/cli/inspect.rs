@@ -72,7 +72,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Code {
         Ok(asked) => asked,
         Err(code) => return code,
     };
-    let path = std::env::var_os("PATH");
+    let path = program::search_path(&request.root);
     let path = match program::find(&request.root, &request.program, path.as_deref()) {
         Ok(path) => path,
         Err(search) if search.in_current_directory => PathBuf::from(&request.program),
@@ -146,7 +146,7 @@ fn kind(program: &Program) -> &'static str {
         Format::Foreign(_) => "executable for another system",
         Format::Archive => "package archive",
         Format::Broken => "damaged ELF file",
-        Format::Text => "text",
+        Format::Text(_) => "text",
         Format::Data => "data",
     }
 }
@@ -165,6 +165,10 @@ fn awareness(go: &BuildInfo) -> &'static str {
 /// Remarks on the build that are no obstacle to starting.
 fn remarks(program: &Program) -> Vec<String> {
     let mut remarks = Vec::new();
+    if program.executable && program.mode & 0o011 == 0 {
+        let (mode, owner) = (program.mode, program.owner);
+        remarks.push(format!("mode {mode:04o}: only its owner, user {owner}, may execute it"));
+    }
     let Some(go) = program.go() else { return remarks };
     let path = go.path.as_deref().unwrap_or_default();
     if path.ends_with(".test") {
@@ -213,6 +217,7 @@ fn document(program: &Program, problems: &[Problem]) -> Value {
         "kind": kind(program),
         "bytes": program.bytes,
         "executable": program.executable,
+        "mode": (program.mode != 0).then(|| format!("{:04o}", program.mode)),
         "will_start": problems.is_empty(),
         "problems": problems.iter().map(sentence).collect::<Vec<_>>(),
         "remarks": remarks(program),
@@ -221,6 +226,9 @@ fn document(program: &Program, problems: &[Problem]) -> Value {
     if let Format::Script(script) = &program.format {
         object.insert("first_line".to_owned(), script.line.as_str().into());
         object.insert("interpreter".to_owned(), script.interpreter.as_str().into());
+        if let Some(program) = &script.program {
+            object.insert("runs".to_owned(), program.path.as_str().into());
+        }
     }
     if let Some(elf) = program.elf() {
         object.insert("elf".to_owned(), elf_document(elf));
@@ -239,8 +247,10 @@ fn elf_document(elf: &Executable) -> Value {
         .iter()
         .map(|library| match &library.state {
             Found::At(path) => json!({"name": library.name, "found": path}),
-            Found::Missing => json!({"name": library.name, "found": false}),
-            Found::Unknown => json!({"name": library.name}),
+            Found::Loader => json!({"name": library.name, "found": "the loader itself"}),
+            Found::Missing(elsewhere) => {
+                json!({"name": library.name, "found": false, "elsewhere": elsewhere})
+            }
         })
         .collect();
     json!({
@@ -285,6 +295,9 @@ fn page(program: &Program, problems: &[Problem]) -> String {
     };
     if let Format::Script(script) = &program.format {
         line("first line", &script.line);
+        if let Some(program) = &script.program {
+            line("runs", &format!("{}, {}", program.path, kind(program)));
+        }
     }
     if let Some(go) = program.go() {
         go_lines(go, &mut line);
@@ -356,8 +369,8 @@ fn elf_lines(elf: &Executable, line: &mut impl FnMut(&str, &str)) {
     for library in &elf.libraries {
         let place = match &library.state {
             Found::At(path) => path.as_str(),
-            Found::Missing => "NOT FOUND",
-            Found::Unknown => "(in a directory that the loader knows)",
+            Found::Loader => "(the loader itself)",
+            Found::Missing(_) => "NOT FOUND",
         };
         line("library", &format!("{} {place}", library.name));
     }

@@ -121,7 +121,7 @@ impl Start {
         }
         let user = resize::VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?)));
         let user = user.collect();
-        let build = program.go().cloned();
+        let build = program.runtime().cloned();
         let start = Resize { limits, settings, build, user, options };
         self.launch(&program, start, &places, signals)
     }
@@ -133,7 +133,7 @@ impl Start {
             // The program keeps its terminal, and nobody wants a heartbeat on it.
             options.schedtrace_ms = 0;
         }
-        let settings = settings::decide(limits, Runtime::of(program.go()), variable, &options);
+        let settings = settings::decide(limits, Runtime::of(program.runtime()), variable, &options);
         (settings, options)
     }
 
@@ -328,7 +328,7 @@ fn start_program(plan: Plan<'_>, program: &Program) -> Result<Pid, i32> {
     const ENOEXEC: i32 = 8;
     let shell = Plan { path: c"/bin/sh", ..plan.clone() };
     match spawn(plan).map_err(|error| error.raw_os_error().unwrap_or(0)) {
-        Err(ENOEXEC) if matches!(program.format, startable::Format::Text) => {
+        Err(ENOEXEC) if matches!(program.format, startable::Format::Text(_)) => {
             let script = c_string(OsStr::new(&program.path));
             let mut args = vec![c"sh".to_owned(), script];
             args.extend(shell.args.iter().skip(1).cloned());

@@ -43,6 +43,14 @@ pub const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 /// Path of the dynamic loader, `p_type`.
 const PT_INTERP: u32 = 3;
+/// Tags of the dynamic table.
+const DT_NEEDED: u64 = 1;
+const DT_STRTAB: u64 = 5;
+const DT_SONAME: u64 = 14;
+const DT_RPATH: u64 = 15;
+const DT_RUNPATH: u64 = 29;
+const DT_FLAGS_1: u64 = 0x6fff_fffb;
+const DF_1_PIE: u64 = 0x0800_0000;
 /// Symbol table, `sh_type`.
 const SHT_SYMTAB: u32 = 2;
 /// Position-independent or shared, `e_type`.
@@ -108,6 +116,10 @@ pub struct Elf {
     pub big: bool,
     /// `e_machine`; see [`Elf::machine_name`].
     pub machine: u16,
+    /// `e_type`: 1 object file, 2 executable, 3 shared or position-independent, 4 core dump.
+    pub kind: u16,
+    /// `EI_OSABI`: 0 and 3 for Linux.
+    pub abi: u8,
     /// `e_type` is ET_DYN: loaded at an address of the kernel's choice.
     pub relocatable: bool,
     /// `e_entry`.
@@ -116,6 +128,21 @@ pub struct Elf {
     pub segments: Vec<Segment>,
     /// Section headers; empty when the table was removed.
     pub sections: Vec<Section>,
+}
+
+/// What an executable or library asks of the dynamic loader (ld.so(8)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// Libraries, in order (DT_NEEDED).
+    pub needed: Vec<String>,
+    /// Its own name; only libraries have one.
+    pub soname: Option<String>,
+    /// Directories of the old kind, separated by colons (DT_RPATH).
+    pub rpath: Option<String>,
+    /// Directories of the new kind, which replace the old one (DT_RUNPATH).
+    pub runpath: Option<String>,
+    /// It says of itself that it is an executable (DF_1_PIE).
+    pub pie: bool,
 }
 
 impl Elf {
@@ -143,6 +170,8 @@ impl Elf {
             wide,
             big,
             machine: fields.half(header, 18).ok_or(NotElf::Short)?,
+            kind: fields.half(header, 16).unwrap_or(0),
+            abi: header.get(7).copied().unwrap_or(0),
             relocatable: fields.half(header, 16) == Some(ET_DYN),
             entry: fields.word(header, 24, 24).ok_or(NotElf::Short)?,
             ..Self::default()
@@ -208,11 +237,12 @@ impl Elf {
         (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned())
     }
 
-    /// The shared libraries this program asks for, in order (DT_NEEDED).
+    /// What the dynamic table asks of the loader.
     #[must_use]
-    pub fn needed(&self, file: &dyn ReadAt) -> Vec<String> {
+    pub fn dynamic(&self, file: &dyn ReadAt) -> Dynamic {
+        let mut dynamic = Dynamic::default();
         let Some(segment) = self.segments.iter().find(|segment| segment.kind == PT_DYNAMIC) else {
-            return Vec::new();
+            return dynamic;
         };
         let fields = Fields { wide: self.wide, big: self.big };
         let size = if self.wide { 16 } else { 8 };
@@ -222,16 +252,26 @@ impl Elf {
             .filter_map(|row| Some((fields.word(row, 0, 0)?, fields.word(row, 4, 8)?)))
             .take_while(|(tag, _)| *tag != 0)
             .collect();
-        // DT_STRTAB is 5, DT_NEEDED is 1.
-        let Some((_, strings)) = entries.iter().find(|(tag, _)| *tag == 5) else {
-            return Vec::new();
-        };
-        let Some(strings) = self.offset_of(*strings) else { return Vec::new() };
-        entries
-            .iter()
-            .filter(|(tag, _)| *tag == 1)
-            .filter_map(|(_, name)| string_at(file, strings.checked_add(*name)?, NAME_BYTES))
-            .collect()
+        let strings = entries.iter().find(|(tag, _)| *tag == DT_STRTAB);
+        let strings = strings.and_then(|(_, address)| self.offset_of(*address));
+        for (tag, value) in entries {
+            let text = || string_at(file, strings?.checked_add(value)?, NAME_BYTES);
+            match tag {
+                DT_NEEDED => dynamic.needed.extend(text()),
+                DT_SONAME => dynamic.soname = text(),
+                DT_RPATH => dynamic.rpath = text(),
+                DT_RUNPATH => dynamic.runpath = text(),
+                DT_FLAGS_1 => dynamic.pie = value & DF_1_PIE != 0,
+                _ => {}
+            }
+        }
+        dynamic
+    }
+
+    /// Where the last byte ends that is mapped from the file; a shorter file was cut.
+    #[must_use]
+    pub fn mapped_end(&self) -> u64 {
+        self.loaded().map(|s| s.offset.saturating_add(s.file_bytes)).max().unwrap_or(0)
     }
 
     /// The value of the symbol called `name` in the symbol table.
@@ -432,7 +472,10 @@ mod tests {
         assert!(elf.relocatable && elf.wide && !elf.big);
         assert_eq!(elf.entry, 0x1234);
         assert_eq!(elf.interpreter(&file.as_slice()).as_deref(), Some("/lib64/ld.so"));
-        assert_eq!(elf.needed(&file.as_slice()), ["libc.so.6", "libm.so.6"]);
+        let dynamic = elf.dynamic(&file.as_slice());
+        assert_eq!(dynamic.needed, ["libc.so.6", "libm.so.6"]);
+        assert_eq!((dynamic.soname, dynamic.pie), (None, false));
+        assert_eq!(elf.mapped_end(), 0x400);
         assert!(!elf.has_symbols());
         assert_eq!(elf.offset_of(0x1010), Some(0x10));
         assert_eq!(elf.offset_of(0x1400), None);
@@ -464,13 +507,13 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] = value;
                 if let Ok(elf) = Elf::read(&bad.as_slice()) {
-                    let _ = (elf.interpreter(&bad.as_slice()), elf.needed(&bad.as_slice()));
+                    let _ = (elf.interpreter(&bad.as_slice()), elf.dynamic(&bad.as_slice()));
                     let _ = elf.symbol(&bad.as_slice(), "main");
                 }
             }
         }
         for end in 0..good.len() {
-            let _ = Elf::read(&&good[..end]).map(|elf| elf.needed(&good.as_slice()));
+            let _ = Elf::read(&&good[..end]).map(|elf| elf.dynamic(&good.as_slice()));
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod files;
 pub mod goroutines;
 pub mod kubernetes;
+mod libraries;
 pub mod lookout;
 pub mod memory;
 pub mod oom;

@@ -12,30 +12,16 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::files::Root;
+use super::libraries;
 use crate::go::buildinfo::BuildInfo;
-use crate::go::elf::{Elf, NotElf, ReadAt};
+use crate::go::elf::{Dynamic, Elf, NotElf, ReadAt};
 use crate::linux::mountinfo;
-use crate::policy::startable::{
-    Executable, Foreign, Format, Found, Library, Program, Script, Search,
-};
+use crate::policy::startable::{Executable, Foreign, Format, Program, Script, Search};
 
 /// What execvp(3) searches when PATH is not set (musl's choice).
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
-/// Where loaders look without being told (ld.so(8), and Debian's multiarch directories).
-const LIBRARY_DIRECTORIES: [&str; 12] = [
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-    "/usr/local/lib",
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib/aarch64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    "/usr/local/lib64",
-    "/usr/local/lib/x86_64-linux-gnu",
-    "/usr/local/lib/aarch64-linux-gnu",
-];
+/// What container runtimes set when an image says nothing (runc, containerd).
+const IMAGE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of the beginning tells what kind of file it is; the kernel reads 256 for `#!`.
 const HEAD_BYTES: usize = 256;
 /// Longest mountinfo that is read.
@@ -83,9 +69,22 @@ pub fn find(root: &Root, command: &OsStr, path: Option<&OsStr>) -> Result<PathBu
     })
 }
 
+/// PATH as it counts below a root: our own variable, or what an image has by default.
+#[must_use]
+pub fn search_path(root: &Root) -> Option<OsString> {
+    if root.is_live() { std::env::var_os("PATH") } else { Some(IMAGE_PATH.into()) }
+}
+
+/// Interpreters of interpreters that are looked at; the kernel follows four (fs/exec.c).
+const SCRIPTS_MAX: u32 = 4;
+
 /// Looks at a program.
 #[must_use]
 pub fn inspect(root: &Root, path: &Path, depth: Depth) -> Program {
+    inspect_below(root, path, depth, SCRIPTS_MAX)
+}
+
+fn inspect_below(root: &Root, path: &Path, depth: Depth, scripts: u32) -> Program {
     let mut program = Program {
         path: path.to_string_lossy().into_owned(),
         here: go_arch(ARCH),
@@ -109,11 +108,15 @@ pub fn inspect(root: &Root, path: &Path, depth: Depth) -> Program {
     }
     program.bytes = metadata.len();
     program.executable = may_execute(&metadata);
+    program.mode = metadata.permissions().mode() & 0o7777;
+    program.owner = metadata.uid();
     if depth == Depth::Everything && root.is_live() {
         program.noexec = noexec(root, path);
     }
     program.format = match root.open(path) {
-        Ok(file) => format_of(root, &Pages::new(file), depth),
+        Ok(file) => {
+            Look { root, path, depth, scripts, bytes: program.bytes }.format(&Pages::new(file))
+        }
         // A program can be executable without being readable; then nothing is known of it.
         Err(_) => Format::Unreadable(program.path.clone()),
     };
@@ -155,22 +158,169 @@ fn noexec(root: &Root, path: &Path) -> Option<String> {
     mount.is_noexec().then(|| String::from_utf8_lossy(&mount.point).into_owned())
 }
 
-fn format_of(root: &Root, file: &Pages, depth: Depth) -> Format {
-    let mut head = [0; HEAD_BYTES];
-    let count = file.read_at(0, &mut head);
-    let head = head.get(..count).unwrap_or_default();
-    match head {
-        [] => Format::Empty,
-        [b'#', b'!', ..] => Format::Script(script(root, head)),
-        [0x7f, b'E', b'L', b'F', ..] => elf(root, file, head, depth),
-        [b'M', b'Z', ..] => Format::Foreign(Foreign::Windows),
-        [0, b'a', b's', b'm', ..] => Format::Foreign(Foreign::Wasm),
-        [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..]
-        | [0xfe, 0xed, 0xfa, 0xcf | 0xce, ..]
-        | [0xca, 0xfe, 0xba, 0xbe, ..] => Format::Foreign(Foreign::MacOs),
-        _ if head.starts_with(b"!<arch>\n") => Format::Archive,
-        _ if is_text(head) => Format::Text,
-        _ => Format::Data,
+/// One look at one file.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    root: &'a Root,
+    path: &'a Path,
+    depth: Depth,
+    /// How many `#!` may still be followed.
+    scripts: u32,
+    bytes: u64,
+}
+
+impl Look<'_> {
+    fn format(self, file: &Pages) -> Format {
+        let mut head = [0; HEAD_BYTES];
+        let count = file.read_at(0, &mut head);
+        let head = head.get(..count).unwrap_or_default();
+        match head {
+            [] => Format::Empty,
+            [b'#', b'!', ..] => Format::Script(self.script(head)),
+            [0x7f, b'E', b'L', b'F', ..] => self.elf(file),
+            [b'M', b'Z', ..] => Format::Foreign(Foreign::Windows),
+            [0, b'a', b's', b'm', ..] => Format::Foreign(Foreign::Wasm),
+            [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..]
+            | [0xfe, 0xed, 0xfa, 0xcf | 0xce, ..]
+            | [0xca, 0xfe, 0xba, 0xbe, ..] => Format::Foreign(Foreign::MacOs),
+            _ if head.starts_with(b"!<arch>\n") => Format::Archive,
+            [0xef, 0xbb, 0xbf, rest @ ..] => Format::Text(rest.starts_with(b"#!")),
+            _ if is_text(head) => Format::Text(false),
+            _ => Format::Data,
+        }
+    }
+
+    /// Takes a `#!` line apart as the kernel does (fs/binfmt_script.c).
+    fn script(self, head: &[u8]) -> Script {
+        let end = head.iter().position(|b| *b == b'\n').unwrap_or(head.len());
+        let line = head.get(..end).unwrap_or_default();
+        let carriage_return = line.last() == Some(&b'\r');
+        let shown = line.strip_suffix(b"\r").unwrap_or(line);
+        let words = line.get(2..).unwrap_or_default().trim_ascii_start();
+        let blank = |b: &u8| matches!(b, b' ' | b'\t');
+        let mut words = words.splitn(2, blank);
+        let interpreter = words.next().unwrap_or_default();
+        let argument = words.next().unwrap_or_default();
+        let path = Path::new(OsStr::from_bytes(interpreter));
+        let exists = !interpreter.is_empty() && self.root.metadata(path).is_ok();
+        let target = path.ends_with("env").then(|| env_target(self.root, argument)).flatten();
+        let runs = match &target {
+            Some((_, found)) => found.clone(),
+            None => exists.then(|| path.to_path_buf()),
+        };
+        let followed =
+            self.scripts.checked_sub(1).zip(runs).map(|(scripts, path)| {
+                Box::new(inspect_below(self.root, &path, self.depth, scripts))
+            });
+        Script {
+            line: String::from_utf8_lossy(shown).into_owned(),
+            interpreter: String::from_utf8_lossy(interpreter).trim_end().to_owned(),
+            exists,
+            by_env: target.map(|(name, found)| (name, found.is_some())),
+            carriage_return,
+            program: followed,
+        }
+    }
+
+    fn elf(self, file: &Pages) -> Format {
+        let elf = match Elf::read(file) {
+            Ok(elf) => elf,
+            Err(NotElf::Short | NotElf::Magic | NotElf::Header) => return Format::Broken,
+        };
+        let name = elf.machine_name();
+        let arch = name.map_or_else(|| format!("ELF machine {}", elf.machine), str::to_owned);
+        let mut executable = Executable {
+            wide: elf.wide,
+            not_linked: !matches!(elf.kind, 2 | 3),
+            relocatable: elf.relocatable,
+            stripped: !elf.has_symbols(),
+            go: BuildInfo::read(&elf, file),
+            runs_here: true,
+            arch,
+            ..Executable::default()
+        };
+        if self.depth == Depth::Everything {
+            self.needs(&elf, file, &mut executable);
+        }
+        Format::Elf(Box::new(executable))
+    }
+
+    /// What it needs of the machine and the image.
+    fn needs(self, elf: &Elf, file: &Pages, executable: &mut Executable) {
+        let dynamic = elf.dynamic(file);
+        let go = executable.go.as_ref();
+        let system = go.and_then(|go| go.setting("GOOS")).map(str::to_owned);
+        let system = system.or_else(|| system_of(elf.abi).map(str::to_owned));
+        executable.system = system.filter(|system| !matches!(system.as_str(), "linux" | "android"));
+        let level = go.and_then(|go| go.setting("GOAMD64")).filter(|_| executable.arch == "amd64");
+        executable.cpu_level = level.filter(|level| !has_level(level)).map(str::to_owned);
+        let loader = elf.interpreter(file);
+        executable.library = library_kind(elf, &dynamic, loader.is_some(), go);
+        executable.runs_here = runs_here(self.root, &executable.arch);
+        executable.cut_from = Some(elf.mapped_end()).filter(|end| *end > self.bytes);
+        let exists =
+            |loader: &String| self.root.metadata(Path::new(loader)).is_ok_and(|m| m.is_file());
+        if let Some(loader) = loader.as_ref().filter(|loader| exists(loader)) {
+            let needs = libraries::Needs { root: self.root, path: self.path, elf, dynamic, loader };
+            executable.libraries = libraries::all(needs);
+        }
+        executable.interpreter = loader.map(|loader| {
+            let there = exists(&loader);
+            (loader, there)
+        });
+    }
+}
+
+/// The system of an ELF file, by its header (elf(5), EI_OSABI), in Go's words.
+fn system_of(abi: u8) -> Option<&'static str> {
+    match abi {
+        2 => Some("netbsd"),
+        6 => Some("solaris"),
+        9 => Some("freebsd"),
+        12 => Some("openbsd"),
+        _ => None,
+    }
+}
+
+/// Whether this is a library rather than a program, and of which kind.
+fn library_kind(
+    elf: &Elf,
+    dynamic: &Dynamic,
+    has_loader: bool,
+    go: Option<&BuildInfo>,
+) -> Option<&'static str> {
+    match go.and_then(|go| go.setting("-buildmode")) {
+        Some("c-shared") => return Some("shared library for C (go build -buildmode=c-shared)"),
+        Some("plugin") => return Some("Go plugin (go build -buildmode=plugin)"),
+        Some("shared") => return Some("shared Go library (go build -buildmode=shared)"),
+        _ => {}
+    }
+    // A static position-independent program has no loader either, but it says what it is.
+    let named = dynamic.soname.is_some() || elf.entry == 0;
+    (elf.kind == 3 && !has_loader && !dynamic.pie && named).then_some("shared library")
+}
+
+/// Whether this machine's CPU has the features of a GOAMD64 level (go.dev/wiki/MinimumRequirements).
+fn has_level(level: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let v2 = has!("cmpxchg16b") && has!("popcnt") && has!("sse4.2") && has!("ssse3");
+        let v3 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("fma") && has!("lzcnt");
+        let v3 = v3 && has!("f16c") && has!("movbe");
+        let v4 = has!("avx512f") && has!("avx512bw") && has!("avx512cd");
+        let v4 = v4 && has!("avx512dq") && has!("avx512vl");
+        match level {
+            "v2" => v2,
+            "v3" => v2 && v3,
+            "v4" => v2 && v3 && v4,
+            _ => true,
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        true
     }
 }
 
@@ -179,96 +329,14 @@ fn is_text(head: &[u8]) -> bool {
     head.iter().all(|b| matches!(b, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b | 0x20..=0x7e | 0x80..))
 }
 
-/// Takes a `#!` line apart as the kernel does (fs/binfmt_script.c).
-fn script(root: &Root, head: &[u8]) -> Script {
-    let end = head.iter().position(|b| *b == b'\n').unwrap_or(head.len());
-    let line = head.get(..end).unwrap_or_default();
-    let carriage_return = line.last() == Some(&b'\r');
-    let shown = line.strip_suffix(b"\r").unwrap_or(line);
-    let words = line.get(2..).unwrap_or_default().trim_ascii_start();
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let mut words = words.splitn(2, blank);
-    let interpreter = words.next().unwrap_or_default();
-    let argument = words.next().unwrap_or_default();
-    let interpreter_path = Path::new(OsStr::from_bytes(interpreter));
-    let exists = !interpreter.is_empty() && root.metadata(interpreter_path).is_ok();
-    let by_env = interpreter_path.ends_with("env").then(|| env_target(root, argument)).flatten();
-    Script {
-        line: String::from_utf8_lossy(shown).into_owned(),
-        interpreter: String::from_utf8_lossy(interpreter).trim_end().to_owned(),
-        exists,
-        by_env,
-        carriage_return,
-    }
-}
-
-/// The command that `env` is to run: its first argument that is neither a flag nor a variable.
-fn env_target(root: &Root, argument: &[u8]) -> Option<(String, bool)> {
+/// The command that `env` is to run and where it is: its first argument that is neither a flag
+/// nor a variable.
+fn env_target(root: &Root, argument: &[u8]) -> Option<(String, Option<PathBuf>)> {
     let skip =
         |word: &&[u8]| !word.is_empty() && word.first() != Some(&b'-') && !word.contains(&b'=');
     let name = argument.split(|b| matches!(b, b' ' | b'\t')).find(skip)?;
-    let path = std::env::var_os("PATH");
-    let found = find(root, OsStr::from_bytes(name), path.as_deref()).is_ok();
+    let found = find(root, OsStr::from_bytes(name), search_path(root).as_deref()).ok();
     Some((String::from_utf8_lossy(name).trim_end().to_owned(), found))
-}
-
-fn elf(root: &Root, file: &Pages, head: &[u8], depth: Depth) -> Format {
-    let elf = match Elf::read(file) {
-        Ok(elf) => elf,
-        Err(NotElf::Short | NotElf::Magic | NotElf::Header) => return Format::Broken,
-    };
-    let arch =
-        elf.machine_name().map_or_else(|| format!("ELF machine {}", elf.machine), str::to_owned);
-    // e_type: 2 is an executable, 3 a shared object or position-independent executable. In either
-    // byte order the other byte is 0.
-    let kind = head.get(16..18).map(|kind| kind.iter().copied().max().unwrap_or(0));
-    let mut executable = Executable {
-        runs_here: runs_here(root, &arch),
-        wide: elf.wide,
-        not_linked: !matches!(kind, Some(2 | 3)),
-        relocatable: elf.relocatable,
-        stripped: !elf.has_symbols(),
-        interpreter: elf.interpreter(file).map(|loader| {
-            let exists = root.metadata(Path::new(&loader)).is_ok();
-            (loader, exists)
-        }),
-        go: BuildInfo::read(&elf, file),
-        arch,
-        libraries: Vec::new(),
-    };
-    if depth == Depth::Everything {
-        let names = elf.needed(file);
-        executable.libraries = names.into_iter().map(|name| library(root, name)).collect();
-    }
-    Format::Elf(Box::new(executable))
-}
-
-/// Looks for a library in the usual directories and those of ld.so.conf.
-fn library(root: &Root, name: String) -> Library {
-    if name.contains('/') {
-        let there = root.metadata(Path::new(&name)).is_ok();
-        let state = if there { Found::At(name.clone()) } else { Found::Missing };
-        return Library { name, state };
-    }
-    for directory in LIBRARY_DIRECTORIES {
-        let path = Path::new(directory).join(&name);
-        if root.metadata(&path).is_ok() {
-            let state = Found::At(path.to_string_lossy().into_owned());
-            return Library { name, state };
-        }
-    }
-    // ld.so.cache and LD_LIBRARY_PATH can name other directories.
-    let known_elsewhere =
-        std::env::var_os("LD_LIBRARY_PATH").is_some_and(|p| !p.is_empty()) || in_cache(root, &name);
-    let state = if known_elsewhere { Found::Unknown } else { Found::Missing };
-    Library { name, state }
-}
-
-/// Whether the loader's cache has a library of this name.
-fn in_cache(root: &Root, name: &str) -> bool {
-    let mut buffer = Vec::new();
-    let Ok(text) = root.read(b"/etc/ld.so.cache", 4 << 20, &mut buffer) else { return false };
-    memchr::memmem::find(text, format!("/{name}\0").as_bytes()).is_some()
 }
 
 /// Whether this machine runs programs of an architecture: its own, its 32-bit sibling, or one

@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod fdinfo;
+pub mod ldcache;
 pub mod locks;
 pub mod maps;
 pub mod mountinfo;

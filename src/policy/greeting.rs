@@ -36,7 +36,7 @@ const ARGUMENTS: usize = 1_024;
 /// The `goinit.start` record.
 #[must_use]
 pub fn start(start: &Start<'_>) -> Record {
-    let go = start.program.go();
+    let go = start.program.runtime();
     let settings = start.settings;
     let mut record = Record::new(Severity::Info, "goinit.start", Origin::Goinit, sentence(start))
         .put("goinit.version", env!("CARGO_PKG_VERSION"))
@@ -96,7 +96,7 @@ fn sentence(start: &Start<'_>) -> String {
     if let Some(bytes) = start.settings.get("GOMEMLIMIT").and_then(|text| text.parse().ok()) {
         parts.push(format!("GOMEMLIMIT={}", bytes_text(bytes)));
     }
-    if start.program.go().is_none() {
+    if start.program.runtime().is_none() {
         parts.push("no Go build information: the program may have no heartbeat".to_owned());
     } else if start.heartbeat_ms > 0 {
         parts.push(format!("heartbeat every {} ms", start.heartbeat_ms));

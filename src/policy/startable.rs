@@ -4,10 +4,10 @@
 //! The facts are gathered by `host::program`; here they become problems, and an errno of execve(2)
 //! becomes an exit code and a sentence.
 
-use std::fmt;
-
-use crate::exit::Code;
 use crate::go::buildinfo::BuildInfo;
+
+mod words;
+pub use words::{Search, Sentence, explain, not_found};
 
 /// Facts about what is to be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct Program {
     pub format: Format,
     /// May be executed by us, as far as mode bits tell.
     pub executable: bool,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner.
+    pub owner: u32,
     /// Mount point of a file system that forbids executing, if it lies on one.
     pub noexec: Option<String>,
     /// Architecture of this machine, in Go's words.
@@ -37,6 +41,16 @@ impl Program {
     #[must_use]
     pub fn go(&self) -> Option<&BuildInfo> {
         self.elf()?.go.as_ref()
+    }
+
+    /// The same for what really runs: of a script its interpreter. A shell says nothing, and
+    /// what it starts is not known.
+    #[must_use]
+    pub fn runtime(&self) -> Option<&BuildInfo> {
+        if let Format::Script(script) = &self.format {
+            return script.program.as_ref()?.go();
+        }
+        self.go()
     }
 }
 
@@ -66,8 +80,8 @@ pub enum Format {
     Archive,
     /// ELF magic, but no usable header behind it.
     Broken,
-    /// Text without `#!`.
-    Text,
+    /// Text without `#!`; whether a byte order mark stands before one.
+    Text(bool),
     /// Anything else.
     Data,
 }
@@ -96,6 +110,8 @@ pub struct Script {
     pub by_env: Option<(String, bool)>,
     /// The line ends with a carriage return, which becomes part of the name.
     pub carriage_return: bool,
+    /// What runs: the interpreter, or what `env` finds. It may be a script in its turn.
+    pub program: Option<Box<Program>>,
 }
 
 /// A Linux executable.
@@ -109,6 +125,14 @@ pub struct Executable {
     pub runs_here: bool,
     /// `e_type` is neither an executable nor a shared object (an object file or a core).
     pub not_linked: bool,
+    /// It is to be loaded, not to be run: what kind of library.
+    pub library: Option<&'static str>,
+    /// The system it is built for, in Go's words, if that is not Linux.
+    pub system: Option<String>,
+    /// Processor level that this machine's CPU does not have (GOAMD64).
+    pub cpu_level: Option<String>,
+    /// Bytes that the file should have at least, if it is shorter.
+    pub cut_from: Option<u64>,
     /// Position-independent.
     pub relocatable: bool,
     /// The symbol table was removed.
@@ -128,6 +152,8 @@ pub struct Library {
     pub name: String,
     /// What became of it.
     pub state: Found,
+    /// The library that asks for it; empty for the program itself.
+    pub by: String,
 }
 
 /// Where a library was found.
@@ -135,10 +161,10 @@ pub struct Library {
 pub enum Found {
     /// Here.
     At(String),
-    /// In none of the usual directories.
-    Missing,
-    /// Not looked for, or it may be in a directory that only the loader knows.
-    Unknown,
+    /// The loader is that library itself (musl).
+    Loader,
+    /// In none of the places where the loader looks; perhaps in one where it does not.
+    Missing(Option<String>),
 }
 
 /// What keeps a program from starting.
@@ -170,13 +196,25 @@ pub enum Problem {
     Broken,
     /// An object file or a core.
     NotLinked,
+    /// A library, of this kind.
+    Library(&'static str),
+    /// An ELF file for another system, in Go's words: system and architecture.
+    System(String, String),
+    /// For a CPU of a higher level than this machine's.
+    CpuLevel(String),
+    /// Shorter than its headers say: bytes there, bytes needed.
+    Cut(u64, u64),
+    /// The interpreter of a script cannot run itself: the `#!` line and what is wrong.
+    Interpreter(String, Box<Program>, Box<Problem>),
+    /// A byte order mark before `#!`.
+    Mark,
     /// For another system.
     Foreign(Foreign),
     /// For another architecture: the program's and this machine's.
     Architecture(String, &'static str),
     /// The ELF interpreter is not here.
     Loader(String),
-    /// Libraries are not here.
+    /// Libraries are not here; each with who asks for it and where one lies that is not found.
     Libraries(Vec<String>),
     /// `#!` names a file that is not here; the whole line.
     NoInterpreter(String, String),
@@ -200,41 +238,9 @@ impl Problem {
                 | Self::Archive
                 | Self::Broken
                 | Self::NotLinked
+                | Self::Library(_)
+                | Self::Mark
         )
-    }
-
-    /// What to do about it, as a sentence without its stop; nothing if that is plain.
-    #[must_use]
-    pub fn remedy(&self) -> Option<String> {
-        let text = match self {
-            Self::Loader(loader) => return Some(loader_remedy(loader)),
-            Self::Architecture(_, here) => {
-                return Some(format!(
-                    "build with GOOS=linux GOARCH={here}, or for the image's platform \
-                 (docker build --platform, TARGETARCH)"
-                ));
-            }
-            Self::Foreign(_) => "build with GOOS=linux: the builder's own system is the default",
-            Self::Archive => {
-                "its package is not main, or -o named a package that is a library; \
-                 build the directory that holds func main"
-            }
-            Self::NotExecutable => "chmod +x, or COPY --chmod=0755 in the Dockerfile",
-            Self::NoExec(_) => "put it on a file system that is mounted without noexec",
-            Self::CarriageReturn(_) => {
-                "save the file with Unix line ends (dos2unix, or git's \
-                 core.autocrlf=input)"
-            }
-            Self::Text => "the first line has to name its interpreter, such as #!/bin/sh",
-            Self::NoInterpreter(..) | Self::NotInPath(..) => {
-                "install the interpreter in the image, or run the program without the script"
-            }
-            Self::Libraries(_) => "build with CGO_ENABLED=0, or install the libraries in the image",
-            Self::Empty => "the build or the copy was cut short",
-            Self::Missing | Self::Dangling(_) | Self::Directory | Self::Special => return None,
-            Self::Unreadable(_) | Self::Data | Self::Broken | Self::NotLinked => return None,
-        };
-        Some(text.to_owned())
     }
 }
 
@@ -251,15 +257,6 @@ pub fn libc_of(loader: &str) -> Option<&'static str> {
     }
 }
 
-fn loader_remedy(loader: &str) -> String {
-    let image = match libc_of(loader) {
-        Some("glibc") => "use an image with glibc (Debian, distroless/base; not Alpine or scratch)",
-        Some("musl") => "use an Alpine image",
-        _ => "use an image that has it",
-    };
-    format!("build with CGO_ENABLED=0, or {image}")
-}
-
 /// Everything that keeps a program from starting, the most telling first.
 #[must_use]
 pub fn problems(program: &Program) -> Vec<Problem> {
@@ -273,11 +270,12 @@ pub fn problems(program: &Program) -> Vec<Problem> {
         Format::Empty => found.push(Problem::Empty),
         Format::Archive => found.push(Problem::Archive),
         Format::Broken => found.push(Problem::Broken),
-        Format::Text => found.push(Problem::Text),
+        Format::Text(true) => found.push(Problem::Mark),
+        Format::Text(false) => found.push(Problem::Text),
         Format::Data => found.push(Problem::Data),
         Format::Foreign(foreign) => found.push(Problem::Foreign(*foreign)),
         Format::Script(script) => found.extend(script_problem(script)),
-        Format::Elf(elf) => elf_problems(elf, program.here, &mut found),
+        Format::Elf(elf) => elf_problems(elf, program, &mut found),
     }
     if !program.executable {
         found.push(Problem::NotExecutable);
@@ -297,188 +295,54 @@ fn script_problem(script: &Script) -> Option<Problem> {
     match &script.by_env {
         Some((_, false)) if script.carriage_return => Some(Problem::CarriageReturn(line)),
         Some((name, false)) => Some(Problem::NotInPath(name.clone(), line)),
-        Some((_, true)) | None => None,
+        Some((_, true)) | None => {
+            let program = script.program.as_ref()?;
+            let problem = problems(program).into_iter().next()?;
+            Some(Problem::Interpreter(line, program.clone(), Box::new(problem)))
+        }
     }
 }
 
-fn elf_problems(elf: &Executable, here: &'static str, found: &mut Vec<Problem>) {
+fn elf_problems(elf: &Executable, program: &Program, found: &mut Vec<Problem>) {
     if elf.not_linked {
         found.push(Problem::NotLinked);
         return;
     }
-    if !elf.runs_here {
-        found.push(Problem::Architecture(elf.arch.clone(), here));
+    if let Some(kind) = elf.library {
+        found.push(Problem::Library(kind));
+        return;
     }
+    if let Some(need) = elf.cut_from {
+        found.push(Problem::Cut(program.bytes, need));
+    }
+    if let Some(system) = &elf.system {
+        found.push(Problem::System(system.clone(), elf.arch.clone()));
+    }
+    if !elf.runs_here {
+        found.push(Problem::Architecture(elf.arch.clone(), program.here));
+    }
+    found.extend(elf.cpu_level.clone().map(Problem::CpuLevel));
     if let Some((loader, false)) = &elf.interpreter {
         found.push(Problem::Loader(loader.clone()));
         return;
     }
-    let missing: Vec<_> = elf
-        .libraries
-        .iter()
-        .filter(|library| library.state == Found::Missing)
-        .map(|library| library.name.clone())
-        .collect();
+    let missing: Vec<_> = elf.libraries.iter().filter_map(Library::missing).collect();
     if !missing.is_empty() {
         found.push(Problem::Libraries(missing));
     }
 }
 
-/// A problem in a sentence that names the file.
-#[derive(Clone, Copy, Debug)]
-pub struct Sentence<'a> {
-    /// The program.
-    pub path: &'a str,
-    /// What is wrong with it.
-    pub problem: &'a Problem,
-    /// What `go build` noted, for the words about cgo.
-    pub go: Option<&'a BuildInfo>,
-}
-
-impl fmt::Display for Sentence<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path;
-        match self.problem {
-            Problem::Missing => write!(f, "{path} does not exist"),
-            Problem::Dangling(target) => {
-                write!(f, "{path} is a symbolic link to {target}, which does not exist")
-            }
-            Problem::Directory => write!(f, "{path} is a directory"),
-            Problem::Special => write!(f, "{path} is not a regular file"),
-            Problem::Unreadable(place) => {
-                write!(f, "{path} cannot be looked at: permission denied for {place}")
-            }
-            Problem::NotExecutable => {
-                write!(f, "{path} exists, but it is not executable for this user")
-            }
-            Problem::NoExec(point) => write!(
-                f,
-                "{path} lies on {point}, which is mounted noexec: nothing there can be executed"
-            ),
-            Problem::Empty => write!(f, "{path} is empty"),
-            Problem::Text => write!(
-                f,
-                "{path} is text without a #! line, so the kernel does not know who should run it"
-            ),
-            Problem::Data => write!(f, "{path} is not a program (neither ELF nor a #! script)"),
-            Problem::Archive => write!(f, "{path} is a package archive, not a program"),
-            Problem::Broken => {
-                write!(f, "{path} begins like an ELF file, but its header is damaged or cut short")
-            }
-            Problem::NotLinked => {
-                write!(f, "{path} is an object file or a core dump, not a program")
-            }
-            Problem::Foreign(foreign) => {
-                let system = match foreign {
-                    Foreign::MacOs => "macOS (Mach-O)",
-                    Foreign::Windows => "Windows (PE)",
-                    Foreign::Wasm => "WebAssembly",
-                };
-                write!(f, "{path} is built for {system}, not for Linux")
-            }
-            Problem::Architecture(arch, here) => {
-                write!(f, "{path} is built for linux/{arch}, but this machine is linux/{here}")
-            }
-            Problem::Loader(loader) => {
-                write!(f, "{path} exists, but its ELF interpreter {loader} is not in this image")?;
-                let cgo = self.go.map(|go| go.setting("CGO_ENABLED") == Some("1"));
-                match (cgo, libc_of(loader)) {
-                    (Some(true), Some(libc)) => write!(f, " (built with cgo against {libc})"),
-                    (_, Some(libc)) => write!(f, " (linked dynamically against {libc})"),
-                    (_, None) => Ok(()),
-                }
-            }
-            Problem::Libraries(names) => write!(
-                f,
-                "{path} needs shared libraries that are not in this image: {}",
-                names.join(", ")
-            ),
-            Problem::NoInterpreter(interpreter, line) => write!(
-                f,
-                "{path} exists, but the interpreter {interpreter} of its first line \"{line}\" is \
-                 not in this image"
-            ),
-            Problem::NotInPath(name, line) => {
-                write!(f, "{path} exists, but {name} of its first line \"{line}\" is not in PATH")
-            }
-            Problem::CarriageReturn(line) => write!(
-                f,
-                "{path} has Windows line ends: its first line \"{line}\\r\" names an interpreter \
-                 whose name ends with a carriage return"
-            ),
-        }
+impl Library {
+    /// What is missing, in a few words.
+    fn missing(&self) -> Option<String> {
+        let Found::Missing(elsewhere) = &self.state else { return None };
+        let by = if self.by.is_empty() { String::new() } else { format!(" (for {})", self.by) };
+        let place = match elsewhere {
+            Some(path) => format!(" ({path} is there, but the loader does not look there)"),
+            None => String::new(),
+        };
+        Some(format!("{}{by}{place}", self.name))
     }
-}
-
-/// Where a command was looked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Search {
-    /// The command as it was given.
-    pub command: String,
-    /// The value of PATH, if it was searched.
-    pub path: Option<String>,
-    /// A file of that name is in the current directory.
-    pub in_current_directory: bool,
-}
-
-/// Why a command that was looked for in PATH was not found.
-#[must_use]
-pub fn not_found(search: &Search) -> (Code, String) {
-    let Search { command, path, in_current_directory } = search;
-    let text = match path {
-        _ if command.is_empty() => "the command is empty".to_owned(),
-        Some(path) => {
-            let hint = if *in_current_directory {
-                format!("; did you mean ./{command}? It is in the current directory")
-            } else {
-                String::new()
-            };
-            format!("{command} was not found in PATH={path}{hint}")
-        }
-        None => format!("{command} does not exist"),
-    };
-    (Code::NOT_FOUND, text)
-}
-
-/// The exit code and the sentence for an execve(2) that failed. The code follows the errno, as
-/// in tini and shells; the sentence follows the facts.
-#[must_use]
-pub fn explain(program: &Program, errno: i32) -> (Code, String) {
-    // ENOENT is 2 and ENOTDIR 20 on every Linux.
-    let code = if matches!(errno, 2 | 20) { Code::NOT_FOUND } else { Code::NOT_EXECUTABLE };
-    let found = problems(program);
-    // A missing library does not fail the exec; the loader complains later.
-    let telling = found.iter().find(|problem| !matches!(problem, Problem::Libraries(_)));
-    let Some(problem) = telling else { return (code, generic(program, errno)) };
-    let sentence = Sentence { path: &program.path, problem, go: program.go() };
-    let text = match problem.remedy() {
-        Some(remedy) => format!("{sentence}; {remedy}"),
-        None => sentence.to_string(),
-    };
-    (code, text)
-}
-
-/// Where the facts show nothing wrong, the errno has to speak (execve(2)).
-fn generic(program: &Program, errno: i32) -> String {
-    let path = &program.path;
-    let why = match errno {
-        1 => "the kernel or a security module forbids it (EPERM)",
-        2 => "a file it needs does not exist (ENOENT)",
-        5 => "reading it failed (EIO)",
-        7 => "arguments and environment together are too long (E2BIG)",
-        8 => "the kernel does not know its format (ENOEXEC)",
-        11 => "the limit of processes is reached (EAGAIN: ulimit -u, or pids.max of the cgroup)",
-        12 => "there is not enough memory (ENOMEM)",
-        13 => "permission denied (EACCES): by a directory above it, a security module, or seccomp",
-        20 => "a part of its path is not a directory (ENOTDIR)",
-        22 => "its headers make no sense to the kernel (EINVAL)",
-        26 => "it is open for writing (ETXTBSY)",
-        36 => "its path is too long (ENAMETOOLONG)",
-        40 => "too many symbolic links (ELOOP)",
-        80 => "its ELF interpreter is of an unknown format (ELIBBAD)",
-        _ => return format!("{path} cannot be executed: errno {errno}"),
-    };
-    format!("{path} cannot be executed: {why}")
 }
 
 #[cfg(test)]

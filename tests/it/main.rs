@@ -20,6 +20,7 @@ mod evidence;
 mod faults;
 mod inits;
 mod input;
+mod inspect;
 mod layouts;
 mod limits;
 mod probe;

@@ -173,7 +173,7 @@ pub(crate) fn build(source: &Path, name: &str, version: &str) -> Option<PathBuf>
     }
 }
 
-fn go_environment() -> BTreeMap<String, String> {
+pub(crate) fn go_environment() -> BTreeMap<String, String> {
     let script = Path::new(PROJECT).join("scripts/go-toolchain");
     let text = output(Command::new(script).arg("--env")).unwrap();
     text.lines()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::exit::Code;
 
 const ENOENT: i32 = 2;
 const ENOEXEC: i32 = 8;
@@ -10,6 +11,8 @@ fn program(format: Format) -> Program {
         bytes: 1,
         format,
         executable: true,
+        mode: 0o755,
+        owner: 0,
         noexec: None,
         here: "amd64",
     }
@@ -155,7 +158,11 @@ fn an_errno_speaks_where_the_facts_show_nothing() {
 #[test]
 fn a_missing_library_is_a_problem_but_not_of_the_exec() {
     let program = elf(|elf| {
-        elf.libraries = vec![Library { name: "libpq.so.5".to_owned(), state: Found::Missing }];
+        elf.libraries = vec![Library {
+            name: "libpq.so.5".to_owned(),
+            state: Found::Missing(None),
+            by: String::new(),
+        }];
     });
     assert_eq!(problems(&program), [Problem::Libraries(vec!["libpq.so.5".to_owned()])]);
     assert!(explain(&program, 12).1.contains("ENOMEM"));
