@@ -174,7 +174,7 @@ impl Start {
             }
         };
         // Before anything else: the program may hide itself at any moment from here on.
-        let go = program.go().is_some();
+        let go = program.runtime().is_some();
         let early = if go { Early::open(child) } else { Early::default() };
         let own = pipe.iter().flat_map(|pipe| [pipe.reader.as_fd(), pipe.writer.as_fd()]);
         let own = own.chain(early.files().map(|(_, file)| file.as_fd()));
