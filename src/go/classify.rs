@@ -63,6 +63,16 @@ impl Classifier {
         self.begins(line, out);
     }
 
+    /// One whole line that is known to be nobody's but the program's: what is in progress is left
+    /// as it is.
+    pub(crate) fn alone(&self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        if line.first() == Some(&b'{') && json::is_object(line) {
+            out(Entry::Json(line));
+        } else {
+            text(line, out);
+        }
+    }
+
     /// Gives out what is held, as far as it is whole: nothing more came for a while.
     pub(crate) fn pause(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         self.flush_snapshot(out);

@@ -1,8 +1,7 @@
-//! Records in progress: the SCHED lines that other writers stand inside of, or that several
-//! runtimes print at the same time.
+//! Records in progress in a stream: the SCHED lines that other writers stand inside of, or that
+//! several runtimes print at the same time. Only the grammar tells whose the bytes are.
 
 use super::entry::{Entry, Text};
-use super::line::{Assembler, LINE_LIMIT};
 use super::scan::{after, first};
 use super::sched::{HEAD, Lane, starts};
 
@@ -49,7 +48,7 @@ impl Lanes {
         if self.open.len() >= LANES {
             self.pushed_out = Some(self.open.remove(0));
         }
-        self.open.push(Lane::new());
+        self.open.push(Lane::new(0));
         self.fresh = true;
     }
 
@@ -159,181 +158,13 @@ impl Lanes {
             give_up(&lane, out);
         }
     }
-
-    /// Packet mode: gives a whole packet to the record that it continues.
-    pub(super) fn take_packet(&mut self, bytes: &[u8]) -> bool {
-        let fits = |lane: &Lane| lane.measure(bytes).0 == bytes.len();
-        let mut fitting = self.open.iter().enumerate().filter(|(_, lane)| fits(lane));
-        let (Some((only, _)), second) = (fitting.next(), fitting.next()) else { return false };
-        let mut at = only;
-        if second.is_some() {
-            // Which of them it belongs to cannot be told: none of them is to be trusted.
-            for (number, lane) in self.open.iter_mut().enumerate() {
-                if lane.measure(bytes).0 == bytes.len() {
-                    lane.doubtful = true;
-                    at = number;
-                }
-            }
-        }
-        self.give(at, bytes);
-        true
-    }
-
-    /// Packet mode: whether a record could take the packet.
-    fn fits(&self, bytes: &[u8]) -> bool {
-        self.open.iter().any(|lane| lane.measure(bytes).0 == bytes.len())
-    }
 }
 
 /// A record that never ended: its bytes, as damaged or, when it had hardly begun, as text.
-fn give_up(lane: &Lane, out: &mut impl FnMut(Entry<'_>)) {
+pub(super) fn give_up(lane: &Lane, out: &mut impl FnMut(Entry<'_>)) {
     if lane.keys() >= 2 {
         out(Entry::Damaged(lane.raw()));
     } else {
         out(Entry::Text(Text::line(lane.raw())));
     }
-}
-
-/// Packet mode: what one write(2) brings.
-impl Assembler {
-    /// `follows`: the packet before was a full one, so this one goes on with the same write.
-    pub(super) fn packet(&mut self, bytes: &[u8], follows: bool, out: &mut impl FnMut(Entry<'_>)) {
-        // The runtime begins a record right behind a long write of exactly whole packets.
-        if follows && bytes != HEAD {
-            return self.more_of_a_write(bytes, out);
-        }
-        let newline = bytes.last() == Some(&b'\n');
-        let foreign = newline && !self.text.is_empty() && self.interrupts(bytes);
-        if !foreign && let Some(held) = self.undecided.take() {
-            if goes_on_as_text(bytes) {
-                self.text.extend_from_slice(&held);
-            } else {
-                self.lanes.take_packet(&held);
-                self.hand_out(out);
-            }
-        }
-        if bytes == HEAD {
-            self.lanes.open();
-            self.lanes.age(out);
-            return;
-        }
-        if !self.lanes.is_empty() && self.lanes.fits(bytes) {
-            if self.text_wants(bytes) {
-                self.undecided = Some(bytes.to_vec());
-                return;
-            }
-            self.lanes.take_packet(bytes);
-            return self.hand_out(out);
-        }
-        if foreign || (self.text.is_empty() && self.raw.is_empty()) {
-            return self.own_lines(bytes, out);
-        }
-        self.append(bytes, out);
-    }
-
-    /// The rest of a write of more than 4096 bytes.
-    fn more_of_a_write(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        if self.raw.is_empty() {
-            return self.append(bytes, out);
-        }
-        let mut whole = std::mem::take(&mut self.raw);
-        whole.extend_from_slice(bytes);
-        self.own_lines(&whole, out);
-    }
-
-    /// Lines of a writer that needs nothing of what is in progress. Without a newline at the end
-    /// the last one waits: in `text`, or beside it when somebody else's line is there.
-    fn own_lines(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        let mut rest = bytes;
-        while let Some(newline) = memchr::memchr(b'\n', rest) {
-            let line = first(rest, newline);
-            if line.starts_with(HEAD)
-                && let Some(snapshot) = super::sched::parse(line)
-            {
-                self.classifier.sched(snapshot, out);
-            } else {
-                self.classifier.line(line, out);
-            }
-            rest = after(rest, newline.saturating_add(1));
-        }
-        if rest.is_empty() {
-            return;
-        }
-        if self.text.is_empty() {
-            self.text.extend_from_slice(rest);
-            self.shed(out);
-        } else if rest.len() < LINE_LIMIT {
-            self.raw.extend_from_slice(rest);
-        } else {
-            out(Entry::Text(Text { bytes: rest, continued: true, ..Text::default() }));
-        }
-    }
-
-    /// Goes on with the line in `text`.
-    fn append(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        let mut rest = bytes;
-        while let Some(newline) = memchr::memchr(b'\n', rest) {
-            self.text.extend_from_slice(first(rest, newline));
-            self.shed(out);
-            self.finish_line(out);
-            rest = after(rest, newline.saturating_add(1));
-        }
-        self.text.extend_from_slice(rest);
-        self.shed(out);
-    }
-
-    /// Whether these whole lines stand inside a line that the runtime is printing piece by piece:
-    /// the runtime ends its lines with a few fixed words, all others are somebody else's.
-    fn interrupts(&self, bytes: &[u8]) -> bool {
-        let panics = self.text.starts_with(b"panic: ")
-            || self.text.starts_with(b"\tpanic: ")
-            || self.text.starts_with(b"fatal error: ");
-        !panics && (runtime_piece(&self.text) || self.classifier.gathers()) && !tail(bytes)
-    }
-
-    /// Whether the line in `text` needs such a piece next: a figure of an inittrace line, or the
-    /// bracket of a goroutine's header.
-    fn text_wants(&self, bytes: &[u8]) -> bool {
-        let text = &self.text;
-        if bytes == b" [" {
-            return text.starts_with(b"goroutine ");
-        }
-        text.starts_with(b"init ")
-            && (text.ends_with(b" @") || text.ends_with(b", "))
-            && bytes.iter().all(u8::is_ascii_digit)
-    }
-}
-
-/// What the runtime prints behind the pieces that [`Assembler::text_wants`] holds back.
-fn goes_on_as_text(bytes: &[u8]) -> bool {
-    [&b" ms, "[..], b" ms clock, ", b" bytes, ", b" allocs"].contains(&bytes)
-        || bytes.first().is_some_and(u8::is_ascii_alphabetic)
-}
-
-/// Whether a line in progress begins as the runtime begins its lines.
-fn runtime_piece(text: &[u8]) -> bool {
-    const HEADS: [&[u8]; 10] = [
-        b"init ",
-        b"gc ",
-        b"goroutine ",
-        b"created by ",
-        b"  P",
-        b"  M",
-        b"  G",
-        b"PC=",
-        b"\t/",
-        b"runtime: ",
-    ];
-    HEADS.iter().any(|head| text.starts_with(head))
-}
-
-/// The ends of lines that the runtime prints as a write of their own.
-fn tail(bytes: &[u8]) -> bool {
-    const TAILS: [&[u8]; 4] =
-        [b"-byte limit\n", b" frames elided...\n", b" allocs\n", b" [recovered]\n"];
-    bytes.len() <= 2
-        || TAILS.contains(&bytes)
-        || (bytes.len() <= 48
-            && bytes.first().is_some_and(|b| b" )]}(:,.+".contains(b))
-            && memchr::memchr(b'\n', bytes) == bytes.len().checked_sub(1))
 }

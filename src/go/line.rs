@@ -12,6 +12,7 @@ use super::entry::{Entry, Text};
 use super::lanes::Lanes;
 use super::scan::{after, first};
 use super::sched::{HEAD, parse, starts};
+use super::worlds::Worlds;
 use memchr::memmem::Finder;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub struct Assembler {
     /// The beginning of a line that is not complete.
     pub(super) text: Vec<u8>,
     /// A piece of the line in `text` was handed out already.
-    continues: bool,
+    pub(super) continues: bool,
     /// Bytes of a stream that wait for their newline because a record may hide in them.
     /// In packet mode: the beginning of a long write that stands inside another line.
     pub(super) raw: Vec<u8>,
@@ -48,6 +49,14 @@ pub struct Assembler {
     full_packet: bool,
     /// A number that could belong to a record or to the text; the next packet decides.
     pub(super) undecided: Option<Vec<u8>>,
+    /// Packet mode: records in progress.
+    pub(super) worlds: Worlds,
+    /// Packet mode: lines in progress beside `text`, the one that was left last at the end.
+    pub(super) parked: Vec<Vec<u8>>,
+    /// Packet mode: the last line was put together from several writes, as the runtime prints.
+    pub(super) pieced: bool,
+    /// A whole line was read that no known version prints just so.
+    strange: bool,
     finder: Finder<'static>,
 }
 
@@ -64,6 +73,10 @@ impl Assembler {
             raw: Vec::new(),
             full_packet: false,
             undecided: None,
+            worlds: Worlds::default(),
+            parked: Vec::new(),
+            pieced: false,
+            strange: false,
             finder: Finder::new(HEAD),
         }
     }
@@ -91,8 +104,7 @@ impl Assembler {
         /// So far only a line that anybody could have written.
         const ANYBODY: Duration = Duration::from_millis(40);
         if self.classifier.idle() {
-            let open = self.framing == Framing::Stream && !self.lanes.is_empty();
-            return open.then_some(RUNTIME);
+            return (!self.lanes.is_empty() || self.worlds.undecided()).then_some(RUNTIME);
         }
         Some(if self.classifier.sure() { RUNTIME } else { ANYBODY })
     }
@@ -100,9 +112,9 @@ impl Assembler {
     /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed
     /// snapshot, the head of a crash, a dump between two goroutines). Beginnings of lines stay.
     pub fn idle(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        if self.framing == Framing::Stream {
-            self.lanes.expire(out);
-        }
+        self.lanes.expire(out);
+        self.worlds.rest();
+        self.hand_out_packets(out);
         self.classifier.pause(out);
     }
 
@@ -116,6 +128,7 @@ impl Assembler {
             self.tangled(&raw, false, out);
         }
         self.lanes.expire(out);
+        self.end_packets(out);
         let last = std::mem::take(&mut self.text);
         if !last.is_empty() || self.continues {
             if self.classifier.idle() {
@@ -177,8 +190,9 @@ impl Assembler {
     /// A line that holds `SCHED ` while nothing is in progress.
     fn whole_line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         if line.starts_with(HEAD)
-            && let Some(snapshot) = parse(line.strip_suffix(b"\r").unwrap_or(line))
+            && let Some((snapshot, strange)) = parse(line.strip_suffix(b"\r").unwrap_or(line))
         {
+            self.strange |= strange;
             self.classifier.sched(snapshot, out);
         } else {
             self.tangled(line, true, out);
@@ -274,6 +288,9 @@ impl Assembler {
     /// Hands out a record that is complete.
     pub(super) fn hand_out(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         let Some(mut lane) = self.lanes.completed() else { return };
+        // Put together of pieces, a record with a hole in it looks like one of a version to come;
+        // it is believed only when a whole line has had that look.
+        lane.doubtful |= lane.strange() > 0 && !self.strange;
         match lane.finish() {
             Some(snapshot) => self.classifier.sched(snapshot, out),
             None => out(Entry::Damaged(lane.raw())),

@@ -14,8 +14,8 @@ pub(crate) const HEAD: &[u8] = b"SCHED ";
 /// Longest record kept while it waits for the rest; 4096 Ps need 90 KB.
 const LANE_BYTES: usize = 256 * 1024;
 
-/// A scalar of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A scalar of the line, in the order of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Field {
     Gomaxprocs,
     Idleprocs,
@@ -25,6 +25,7 @@ enum Field {
     Idlethreads,
     Runqueue,
     Gcwaiting,
+    Nmidlelocked,
     Stopwait,
     Sysmonwait,
     Unknown,
@@ -38,6 +39,17 @@ enum List {
     Unknown,
 }
 
+/// What stands before the next figure of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    /// The bracket, behind which a blank may come (1.25 and later).
+    Bracket,
+    /// A blank.
+    Blank,
+    /// The figure before: a blank has to come first.
+    Figure,
+}
+
 /// What the record needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
@@ -49,8 +61,8 @@ enum Need {
     Key,
     /// The value of a key.
     Value(Field),
-    /// A figure of a list or its end; `gap` tells whether a blank separates it from the last one.
-    Item { list: List, gap: bool },
+    /// A figure of a list or its end.
+    Item { list: List, gap: Gap },
     /// Nothing: the newline was seen.
     Nothing,
 }
@@ -65,6 +77,10 @@ struct Place {
     may_end: bool,
     /// The blank before `[` was seen (up to 1.24 a write of its own).
     blank: bool,
+    /// The last key that is known.
+    last: Field,
+    /// Keys that are not known, were left out or came too late: no version so far prints these.
+    strange: u32,
 }
 
 /// Takes what a walk reads; the empty one only measures.
@@ -89,7 +105,7 @@ impl Sink for Snapshot {
             Field::Runqueue => self.runqueue = count,
             Field::Gcwaiting => self.gcwaiting = Some(value != 0),
             Field::Stopwait => self.stopwait = Some(value),
-            Field::Sysmonwait | Field::Unknown => {}
+            Field::Nmidlelocked | Field::Sysmonwait | Field::Unknown => {}
         }
     }
 
@@ -117,6 +133,7 @@ fn field(key: &[u8]) -> Field {
         b"idlethreads" => Field::Idlethreads,
         b"runqueue" => Field::Runqueue,
         b"gcwaiting" => Field::Gcwaiting,
+        b"nmidlelocked" => Field::Nmidlelocked,
         b"stopwait" => Field::Stopwait,
         b"sysmonwait" => Field::Sysmonwait,
         _ => Field::Unknown,
@@ -142,7 +159,14 @@ fn value(bytes: &[u8]) -> Option<(i64, usize)> {
 }
 
 impl Place {
-    const START: Self = Self { need: Need::Uptime, keys: 0, may_end: false, blank: false };
+    const START: Self = Self {
+        need: Need::Uptime,
+        keys: 0,
+        may_end: false,
+        blank: false,
+        last: Field::Gomaxprocs,
+        strange: 0,
+    };
 
     /// Walks over `bytes` as far as they can be the next pieces and gives their number. Every
     /// step ends where the runtime can be interrupted.
@@ -187,8 +211,7 @@ impl Place {
                 self.need = Need::Nothing;
                 Some(1)
             }
-            (b'[', _) if self.blank || rest.len() > 1 => Some(self.open(1)),
-            (b'[', None) => Some(self.open(1)),
+            (b'[', _) if self.blank => Some(self.open(1)),
             (b' ', Some(b'[')) => Some(self.open(2)),
             (b' ', None) if !self.blank && !self.may_end => {
                 self.blank = true;
@@ -212,15 +235,39 @@ impl Place {
         let taken = length.saturating_add(2);
         if rest.get(taken) == Some(&b'[') {
             let list = if key == b"schedticks" { List::Ticks } else { List::Unknown };
-            self.need = Need::Item { list, gap: true };
+            self.need = Need::Item { list, gap: Gap::Bracket };
             return Some(taken.saturating_add(1));
         }
-        self.need = Need::Value(field(key));
+        let field = field(key);
+        self.order(field);
+        self.need = Need::Value(field);
         Some(taken)
     }
 
+    /// Notes a key that is not the next one. Versions to come may print others, or leave
+    /// some out, so this denies nothing; it tells records of two runtimes apart.
+    fn order(&mut self, field: Field) {
+        let next = match self.last {
+            Field::Gomaxprocs => [Field::Idleprocs; 2],
+            Field::Idleprocs => [Field::Threads; 2],
+            Field::Threads => [Field::Spinning; 2],
+            Field::Spinning => [Field::Needspinning, Field::Idlethreads],
+            Field::Needspinning => [Field::Idlethreads; 2],
+            Field::Idlethreads => [Field::Runqueue; 2],
+            Field::Runqueue => [Field::Gcwaiting; 2],
+            Field::Gcwaiting => [Field::Nmidlelocked; 2],
+            Field::Nmidlelocked => [Field::Stopwait; 2],
+            Field::Stopwait | Field::Sysmonwait | Field::Unknown => [Field::Sysmonwait; 2],
+        };
+        self.strange = self.strange.saturating_add(u32::from(!next.contains(&field)));
+        if field != Field::Unknown {
+            self.last = field;
+        }
+    }
+
     fn open(&mut self, taken: usize) -> usize {
-        self.need = Need::Item { list: List::Local, gap: true };
+        self.strange = self.strange.saturating_add(u32::from(self.last != Field::Runqueue));
+        self.need = Need::Item { list: List::Local, gap: Gap::Bracket };
         self.blank = false;
         taken
     }
@@ -238,14 +285,18 @@ impl Place {
     fn list_item(
         &mut self,
         list: List,
-        gap: bool,
+        gap: Gap,
         rest: &[u8],
         sink: &mut impl Sink,
     ) -> Option<usize> {
         match rest.first()? {
-            b' ' if !matches!(rest.get(1), None | Some(b' ' | b']' | b'0'..=b'9')) => None,
+            b' ' if gap == Gap::Blank
+                || !matches!(rest.get(1), None | Some(b']' | b'0'..=b'9')) =>
+            {
+                None
+            }
             b' ' => {
-                self.need = Need::Item { list, gap: true };
+                self.need = Need::Item { list, gap: Gap::Blank };
                 Some(1)
             }
             b']' => {
@@ -253,13 +304,13 @@ impl Place {
                 self.may_end = true;
                 Some(1)
             }
-            b'0'..=b'9' if gap => {
+            b'0'..=b'9' if gap != Gap::Figure => {
                 let (value, taken) = decimal(rest)?;
                 if rest.get(taken) == Some(&b'.') {
                     return None;
                 }
                 sink.item(list, value);
-                self.need = Need::Item { list, gap: false };
+                self.need = Need::Item { list, gap: Gap::Figure };
                 Some(taken)
             }
             _ => None,
@@ -268,7 +319,7 @@ impl Place {
 }
 
 /// One record in progress.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lane {
     place: Place,
     snapshot: Snapshot,
@@ -276,18 +327,21 @@ pub(crate) struct Lane {
     raw: Vec<u8>,
     /// A piece could have belonged to another record as well.
     pub(crate) doubtful: bool,
-    /// Lines of others seen since the last piece.
+    /// Packet mode: its place in the order of beginnings.
+    pub(crate) number: u64,
+    /// Lines (of a stream) or whole records (of packets) of others seen since the last piece.
     pub(crate) waited: u32,
 }
 
 impl Lane {
     /// A record of which only `SCHED ` is known.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(number: u64) -> Self {
         Self {
             place: Place::START,
             snapshot: Snapshot::default(),
             raw: HEAD.to_vec(),
             doubtful: false,
+            number,
             waited: 0,
         }
     }
@@ -298,6 +352,17 @@ impl Lane {
         (place.walk(bytes, &mut ()), place.keys.saturating_sub(self.place.keys))
     }
 
+    /// Whether all of these bytes are the next pieces as a known version prints them.
+    pub(crate) fn expects(&self, bytes: &[u8]) -> bool {
+        let mut place = self.place;
+        place.walk(bytes, &mut ()) == bytes.len() && place.strange == self.place.strange
+    }
+
+    /// Whether both are the same record at the same place.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.place == other.place && self.snapshot == other.snapshot
+    }
+
     /// Takes what `measure` measured.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> usize {
         let taken = self.place.walk(bytes, &mut self.snapshot);
@@ -306,6 +371,16 @@ impl Lane {
         }
         self.waited = 0;
         taken
+    }
+
+    /// Whether the keys that only scheddetail prints were seen.
+    pub(crate) fn detailed(&self) -> bool {
+        self.snapshot.gcwaiting.is_some()
+    }
+
+    /// How much of it is not as any known version prints it.
+    pub(crate) fn strange(&self) -> u32 {
+        self.place.strange
     }
 
     /// Keys read so far: how sure it is that this is a record at all.
@@ -321,6 +396,19 @@ impl Lane {
     /// The record's bytes as far as they came, without the newline.
     pub(crate) fn raw(&self) -> &[u8] {
         self.raw.strip_suffix(b"\n").unwrap_or(&self.raw)
+    }
+
+    /// Whether the figures read so far can be those of one record.
+    pub(crate) fn plausible(&self) -> bool {
+        let snapshot = &self.snapshot;
+        if self.complete() {
+            return consistent(snapshot);
+        }
+        let procs = usize::try_from(snapshot.gomaxprocs).unwrap_or(usize::MAX);
+        self.place.keys < 2
+            || (snapshot.local.len() <= procs
+                && snapshot.schedticks.len() <= procs
+                && snapshot.idleprocs <= snapshot.gomaxprocs)
     }
 
     /// The snapshot, if the record is whole and its parts agree.
@@ -340,19 +428,20 @@ fn consistent(snapshot: &Snapshot) -> bool {
         && snapshot.idleprocs <= snapshot.gomaxprocs
 }
 
-/// Reads a whole `SCHED` line (without its newline) that nobody interrupted.
+/// Reads a whole `SCHED` line (without its newline) that nobody interrupted; tells besides whether
+/// it is one that no known version prints.
 ///
 /// ```text
 /// SCHED 208ms: gomaxprocs=2 idleprocs=2 threads=4 … runqueue=0 [ 0 0 ] schedticks=[ 2 3 ]
 /// ```
 #[must_use]
-pub fn parse(line: &[u8]) -> Option<Snapshot> {
+pub fn parse(line: &[u8]) -> Option<(Snapshot, bool)> {
     let body = line.strip_prefix(HEAD)?;
     let mut snapshot = Snapshot::default();
     let mut place = Place::START;
     let taken = place.walk(body, &mut snapshot);
     let whole = taken == body.len() && place.need == Need::Key && place.may_end;
-    (whole && consistent(&snapshot)).then_some(snapshot)
+    (whole && consistent(&snapshot)).then_some((snapshot, place.strange > 0))
 }
 
 /// Whether `SCHED ` and what follows it can be a record that starts here: the number, the unit
@@ -373,13 +462,13 @@ mod tests {
     fn each_version_of_the_line_is_read() {
         let line = b"SCHED 208ms: gomaxprocs=2 idleprocs=1 threads=4 spinningthreads=0 \
             idlethreads=2 runqueue=5 [3 4]";
-        let old = parse(line).unwrap();
+        let old = parse(line).unwrap().0;
         assert_eq!((old.uptime_ms, old.gomaxprocs, old.idleprocs, old.threads), (208, 2, 1, 4));
         assert_eq!((old.needspinning, old.runqueue, &old.local[..]), (None, 5, &[3, 4][..]));
 
         let line = b"SCHED 9ms: gomaxprocs=2 idleprocs=2 threads=4 spinningthreads=0 \
             needspinning=1 idlethreads=2 runqueue=0 [ 0 7 ] schedticks=[ 2 4294967295 ]";
-        let new = parse(line).unwrap();
+        let new = parse(line).unwrap().0;
         assert_eq!(new.schedticks, [2, u32::MAX]);
         assert_eq!((new.needspinning, &new.local[..]), (Some(1), &[0, 7][..]));
     }
@@ -395,7 +484,7 @@ mod tests {
                 "SCHED 4ms: gomaxprocs=1 idleprocs=0 threads=2 spinningthreads=0 idlethreads=0 \
                  runqueue=0 {tail}"
             );
-            let snapshot = parse(line.as_bytes()).unwrap();
+            let snapshot = parse(line.as_bytes()).unwrap().0;
             assert_eq!((snapshot.gcwaiting, snapshot.stopwait), (Some(true), Some(1)));
         }
     }
@@ -404,7 +493,10 @@ mod tests {
     fn keys_to_come_are_skipped() {
         let line = b"SCHED 4ms: gomaxprocs=1 idleprocs=0 newkey=7 threads=2 runqueue=1 [ 3 ] \
             schedticks=[ 4 ] newlist=[ 5 ]";
-        assert_eq!(parse(line).map(|s| (s.threads, s.runqueue, s.local)), Some((2, 1, vec![3])));
+        assert_eq!(
+            parse(line).map(|(s, odd)| (s.threads, s.runqueue, s.local, odd)),
+            Some((2, 1, vec![3], true))
+        );
     }
 
     #[test]
@@ -422,7 +514,7 @@ mod tests {
 
     #[test]
     fn a_record_is_put_together_from_single_writes() {
-        let mut lane = Lane::new();
+        let mut lane = Lane::new(1);
         for piece in [
             "7",
             "ms: gomaxprocs=",

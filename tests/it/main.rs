@@ -21,6 +21,7 @@ mod faults;
 mod inits;
 mod input;
 mod inspect;
+mod interleave;
 mod layouts;
 mod limits;
 mod probe;
