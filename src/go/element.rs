@@ -5,13 +5,14 @@
 //! the offset of its name from the start of the module's types (internal/abi/type.go, `Type.Str`),
 //! a name is a byte of flags, a varint length, and the text.
 
-use super::bytes::{index, u8_at, u32_at};
+use super::bytes::{index, u8_at, u32_at, u64_at};
+use super::gather::Gathered;
 use super::memory::ReadMemory;
 use super::program::Program;
 use std::collections::BTreeMap;
 
 /// Channels looked at, at most.
-const CHANNELS: usize = 256;
+const CHANNELS: usize = 4096;
 /// Bytes of a name that are kept; a longer one is cut.
 const NAME: usize = 120;
 /// `Type.TFlag` and the flag for a name that is stored with a star before it.
@@ -38,11 +39,17 @@ pub fn names(
     // moduledata.types; 1.20 put two words of coverage counters before it (runtime/symtab.go).
     let types = program.module.address.saturating_add(if minor >= 20 { 296 } else { 280 });
     let Some(types) = memory.word(types) else { return BTreeMap::new() };
-    let named = |at: u64| {
-        let kind = memory.word(at.checked_add(element)?)?;
-        Some((at, name(memory, types, kind)?))
+    let channels: Vec<u64> = channels.take(CHANNELS).collect();
+    let places: Vec<u64> = channels.iter().map(|at| at.saturating_add(element)).collect();
+    let kinds = Gathered::read(memory, &places, 8);
+    // Channels are many, types are few.
+    let mut known: BTreeMap<u64, Option<String>> = BTreeMap::new();
+    let named = |(number, at): (usize, &u64)| {
+        let kind = u64_at(kinds.get(number)?, 0)?;
+        let name = known.entry(kind).or_insert_with(|| name(memory, types, kind));
+        Some((*at, name.clone()?))
     };
-    channels.take(CHANNELS).filter_map(named).collect()
+    channels.iter().enumerate().filter_map(named).collect()
 }
 
 /// The name of the type at `kind`.
