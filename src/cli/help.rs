@@ -131,6 +131,8 @@ pub(crate) fn man() -> String {
             ));
         }
     }
+    page.push_str(&format!(".SH GOINIT LIMITS\n.nf\n{}.fi\n", escape(super::limits::HELP)));
+    page.push_str(&format!(".SH GOINIT INSPECT\n.nf\n{}.fi\n", escape(super::inspect::HELP)));
     page.push_str(&format!(".SH GOINIT DUMP\n.nf\n{}.fi\n", escape(super::dump::HELP)));
     page.push_str(&format!(".SH GOINIT REPORT\n.nf\n{}.fi\n", escape(super::report::HELP)));
     page.push_str(&format!(".SH ENVIRONMENT AND EXIT STATUS\n.nf\n{}.fi\n", escape(CONCLUSION)));

@@ -1,5 +1,5 @@
 //! Which limits bind a process: from the texts of `/proc/PID/cgroup`, mountinfo and the limit
-//! files to one `Limits`. The eight reading rules are in ARCHITECTURE.md; each is named where it
+//! files to one `Limits`. The reading rules are in docs/limits.md; each is named where it
 //! is applied. Where nothing binds, and where that is not known, are different answers.
 
 use crate::linux::cgroup::{self, Quota, Value, Version};

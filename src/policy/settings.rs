@@ -1,7 +1,7 @@
 //! What goinit sets for the Go runtime, and why: GOMAXPROCS, GOMEMLIMIT, GODEBUG.
 //!
 //! Two rules stand above all others: what the user set is never overwritten, and every decision
-//! has a reason that goes into the start record. The figures behind the rules are in
+//! has a reason that goes into the start record. The rules as a user sees them are in
 //! docs/limits.md.
 
 use super::limits::Limits;
