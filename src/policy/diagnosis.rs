@@ -486,6 +486,9 @@ impl Diagnosis {
             ("counters.forged_suspects", Value::Uint(counts.forged_suspects)),
             ("counters.stalls", Value::Uint(self.stalls)),
         ];
+        if counts.damaged > 0 {
+            list.push(("counters.sched_damaged", Value::Uint(counts.damaged)));
+        }
         if let Some(goroutines) = self.goroutines {
             list.push(("go.goroutine.count", Value::Uint(goroutines)));
         }

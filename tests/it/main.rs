@@ -27,6 +27,7 @@ mod limits;
 mod probe;
 mod report;
 mod run;
+mod schema;
 mod soak;
 mod stall;
 mod start;

@@ -611,8 +611,10 @@ impl Done {
         &self.err
     }
 
-    /// Every line of standard error that is a JSON object.
+    /// Every line of standard error that is a JSON object; goinit's own are as its schema says.
+    #[track_caller]
     pub(crate) fn records(&self) -> Vec<Value> {
+        crate::schema::check(&self.err);
         records(&self.err)
     }
 
