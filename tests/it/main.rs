@@ -14,6 +14,7 @@
 
 mod anomaly;
 mod corpus;
+mod day;
 mod docker;
 mod dump;
 mod evidence;
