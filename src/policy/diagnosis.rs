@@ -5,7 +5,7 @@ use super::backlog::Class;
 use super::config::{Config, OnStall};
 use super::dumped::Dumped;
 use super::event::{Action, Event};
-use super::evidence::{Evidence, Goroutines, Probe};
+use super::evidence::{Evidence, Goroutines, Probe, Why};
 use super::history::Kind;
 use super::journal::Journal;
 use super::record::{Origin, Record, Severity, Value};
@@ -41,6 +41,9 @@ pub(super) const EVIDENCE_LIMIT: Duration = Duration::from_secs(4);
 /// up instead (panic.go, `fatal`). Silence for so long after it is taken for that.
 const CRASH_LIMIT: Duration = Duration::from_secs(10);
 
+/// Bytes kept of the program's last line.
+const LAST_WORDS: usize = 200;
+
 /// The state of the diagnosis.
 #[derive(Debug)]
 pub struct Diagnosis {
@@ -70,6 +73,8 @@ pub struct Diagnosis {
     /// Those of the last whole dump.
     dump: Option<Goroutines>,
     testimony: Vec<String>,
+    /// The beginning of the last line of the program's own.
+    last_words: Vec<u8>,
     goroutines: Option<u64>,
     status: Status,
     /// The status says something that was not published yet.
@@ -127,6 +132,7 @@ impl Diagnosis {
             dumped: Dumped::default(),
             dump: None,
             testimony: Vec::new(),
+            last_words: Vec::new(),
             goroutines: None,
             status: Status {
                 ready_line: config.ready_on.as_ref().map(|_| false),
@@ -224,13 +230,16 @@ impl Diagnosis {
         let outbox = &mut session.outbox;
         let ready_on = self.ready_on.as_ref();
         let dumped = &mut self.dumped;
+        let words = &mut self.last_words;
         let mut ready = false;
         let mut out = |entry: Entry<'_>| {
             journal.write(now, &entry, outbox);
-            if let (Some(finder), Entry::Text(Text { bytes, .. }) | Entry::Json(bytes)) =
-                (ready_on, &entry)
-            {
-                ready |= finder.find(bytes).is_some();
+            if let Entry::Text(Text { bytes, .. }) | Entry::Json(bytes) = &entry {
+                if !bytes.is_empty() {
+                    words.clear();
+                    words.extend_from_slice(bytes.get(..LAST_WORDS).unwrap_or(bytes));
+                }
+                ready |= ready_on.is_some_and(|finder| finder.find(bytes).is_some());
             }
             match entry {
                 Entry::Sched(snapshot) => {
@@ -346,6 +355,14 @@ impl Diagnosis {
     fn report(&mut self, now: Now, stall: Stall, session: &mut Session, actions: &mut Vec<Action>) {
         let Some(watchdog) = &self.watchdog else { return };
         let evidence = self.evidence.take().unwrap_or_default();
+        // It ended while it was looked at: that is told by its end.
+        if evidence.process.missing() == Some(&Why::Gone)
+            || evidence.threads.missing() == Some(&Why::Gone)
+            || evidence.goroutines.missing() == Some(&Why::Gone)
+            || !session.shutdown.is_running()
+        {
+            return;
+        }
         let found = verdict::of_stall(&stall, watchdog.history(), &evidence);
         let harmless = found.class == Judged::Ok;
         if harmless && self.verdict.as_ref().is_some_and(|before| before.cause == found.cause) {
@@ -381,7 +398,9 @@ impl Diagnosis {
     /// Posts the evidence, and keeps its sentences for the termination message.
     fn testify(&mut self, now: Now, evidence: &Evidence, report: u32, session: &mut Session) {
         let records = testimony::records(evidence, &format!("stall-{report}"));
-        self.testimony = records.iter().take(3).map(|one| one.message().to_owned()).collect();
+        // The last one is about what the others leave out.
+        let telling = records.split_last().map_or(&[][..], |(_, telling)| telling);
+        self.testimony = telling.iter().take(3).map(|one| one.message().to_owned()).collect();
         self.goroutines = evidence.goroutines.got().map(|all| all.total);
         for record in &records {
             session.outbox.post(now.wall, Class::Vital, record);
@@ -464,12 +483,18 @@ impl Diagnosis {
         self.crash.as_ref()
     }
 
-    /// Lines of evidence for the termination message: of the stall, else of the dump.
+    /// Lines of evidence for the termination message: of the stall, else of the dump, else what the
+    /// program said last.
     pub(super) fn testimony(&self) -> Vec<String> {
         if !self.testimony.is_empty() {
             return self.testimony.clone();
         }
-        self.dump.as_ref().map(testimony::lines).unwrap_or_default()
+        if let Some(dump) = &self.dump {
+            return testimony::lines(dump);
+        }
+        let words = String::from_utf8_lossy(&self.last_words);
+        let words = words.trim();
+        if words.is_empty() { Vec::new() } else { vec![format!("its last words: {words}")] }
     }
 
     /// The goroutines that the runtime itself has printed, if it has.

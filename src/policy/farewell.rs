@@ -173,11 +173,14 @@ fn end(session: &Session, now: Now) -> End {
             };
         }
         Some(Reason::Stall) => {
+            let since = judged.as_ref().map(|found| found.since);
+            let after =
+                since.map_or_else(String::new, |since| format!(" for {}", verdict::span(since)));
             return End {
                 code: session.config.exit_on_stall,
                 cause: "stall",
                 by: By::Goinit,
-                sentence: format!("stalled and ended{because}"),
+                sentence: format!("stalled{after} and ended{because}"),
                 verdict: judged,
             };
         }

@@ -52,13 +52,17 @@ fn warn(name: &'static str, sentence: impl Into<String>) -> Record {
 /// Parked threads of the runtime say nothing: those waiting for work in futex(2), sysmon in
 /// nanosleep(2), the one in the network poller.
 fn is_interesting(thread: &Thread) -> bool {
+    /// CPU between two looks from which a thread does something, µs.
+    const BUSY_US: u64 = 2_000;
     match thread.syscall.got() {
         Some(Some(call)) => match call.name.as_str() {
             "futex" => false,
             "nanosleep" => call.timeout_ms.is_some_and(|ms| ms > super::verdict::SYSMON_MS),
             name => !name.starts_with("epoll_"),
         },
-        // Running or stopped, or what it does is not known.
+        // Running or stopped, or what it does is not known. A thread that was met for a moment
+        // between two sleeps says nothing.
+        Some(None) | None if thread.state == "R" => thread.cpu_delta_us >= BUSY_US,
         Some(None) | None => thread.state != "S",
     }
 }
@@ -143,9 +147,12 @@ fn socket(socket: &Socket) -> Record {
     let proto = &socket.proto;
     let sentence = match socket.state.as_str() {
         "SYN_SENT" => format!(
-            "{proto} connection to {}{fd} is not answered, {} retransmissions",
+            "{proto} connection to {}{fd} is not answered, {}",
             socket.remote,
-            socket.retransmits.unwrap_or(0)
+            match socket.retransmits.unwrap_or(0) {
+                1 => "1 retransmission".to_owned(),
+                count => format!("{count} retransmissions"),
+            }
         ),
         "LISTEN" => format!(
             "{} connections wait to be accepted on {proto} {}{fd}",

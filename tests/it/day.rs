@@ -93,7 +93,7 @@ impl Play {
     /// counters, and the clock.
     fn second(&mut self, second: u64) {
         let uptime = (second * 1_000).to_string();
-        let busy = u8::from(second % 7 == 0);
+        let busy = u8::from(second.is_multiple_of(7));
         let idle = if busy == 1 { "1" } else { "2" };
         for part in [
             "SCHED ",
@@ -127,7 +127,7 @@ impl Play {
         }
         let line = format!("{{\"level\":\"info\",\"request\":{second}}}\n");
         let text = format!("request {second} took {} ms\n", second % 100);
-        let line = if second % 2 == 0 { line } else { text };
+        let line = if second.is_multiple_of(2) { line } else { text };
         self.feed(at(second, 2_000), &Event::Stderr(line.as_bytes()));
         self.feed(at(second, 3_000), &Event::Quiet);
         let sample = Sample {
