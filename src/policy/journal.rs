@@ -13,6 +13,7 @@ use crate::go::init::InitTrace;
 use crate::go::json;
 use crate::go::snapshot::Snapshot;
 use crate::units::{Mono, Now};
+use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct Journal {
     ticks: Option<u64>,
     dumps: u64,
     groups: u64,
+    words: Words,
 }
 
 impl Journal {
@@ -68,6 +70,7 @@ impl Journal {
             ticks: None,
             dumps: 0,
             groups: 0,
+            words: Words::new(),
         }
     }
 
@@ -146,7 +149,7 @@ impl Journal {
     }
 
     fn json(&mut self, now: Now, line: &[u8], outbox: &mut Outbox) {
-        let forged = forged(line);
+        let forged = self.words.forge(line) && forged(line);
         self.counts.forged_suspects = self.counts.forged_suspects.saturating_add(u64::from(forged));
         if forged || self.stderr == Stderr::Wrap {
             return self.wrap(now, &Text::line(line), forged, outbox);
@@ -168,8 +171,12 @@ impl Journal {
     fn wrap(&mut self, now: Now, line: &Text<'_>, forged: bool, outbox: &mut Outbox) {
         let whole = u64::from(!line.continues);
         self.counts.child_lines = self.counts.child_lines.saturating_add(whole);
-        let severity = severity(line.bytes);
-        let words = String::from_utf8_lossy(line.bytes);
+        let severity = self.words.severity(line.bytes);
+        // Nearly every line is UTF-8, and to find that out costs less than to look for what is not.
+        let words = match std::str::from_utf8(line.bytes) {
+            Ok(words) => Cow::Borrowed(words),
+            Err(_) => String::from_utf8_lossy(line.bytes),
+        };
         let lossy = matches!(words, Cow::Owned(_));
         let mut rest: &str = &words;
         let mut continues = line.continues;
@@ -239,37 +246,53 @@ fn piece(words: &str) -> usize {
     words.len()
 }
 
-/// The severity that a line of text states: a klog head (`E1124 …`) or `level=error`.
-fn severity(line: &[u8]) -> Severity {
-    if let [letter @ (b'E' | b'W' | b'F'), digits @ ..] = line
-        && digits.get(..4).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
-        && digits.get(4) == Some(&b' ')
-    {
-        return if *letter == b'W' { Severity::Warn } else { Severity::Error };
+/// Words that are looked for in every line, ready to be found.
+#[derive(Debug)]
+struct Words {
+    level: Finder<'static>,
+    /// Without one of them no JSON line can be a forged record.
+    ours: [Finder<'static>; 3],
+}
+
+impl Words {
+    fn new() -> Self {
+        let ours = [&b"goinit"[..], b"event_name", b"\\u"];
+        Self { level: Finder::new(b"level="), ours: ours.map(Finder::new) }
     }
-    let head = line.get(..256).unwrap_or(line);
-    let Some(at) = memchr::memmem::find(head, b"level=") else { return Severity::Info };
-    let word = head.get(at.saturating_add(6)..).unwrap_or_default();
-    let word = word.strip_prefix(b"\"").unwrap_or(word);
-    let starts =
-        |name: &[u8]| word.get(..name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name));
-    if [&b"err"[..], b"fatal", b"panic", b"crit"].into_iter().any(starts) {
-        Severity::Error
-    } else if starts(b"warn") {
-        Severity::Warn
-    } else if starts(b"debug") || starts(b"trace") {
-        Severity::Debug
-    } else {
-        Severity::Info
+
+    fn forge(&self, line: &[u8]) -> bool {
+        self.ours.iter().any(|word| word.find(line).is_some())
+    }
+
+    /// The severity that a line of text states: a klog head (`E1124 …`) or `level=error`.
+    fn severity(&self, line: &[u8]) -> Severity {
+        if let [letter @ (b'E' | b'W' | b'F'), digits @ ..] = line
+            && digits.get(..4).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+            && digits.get(4) == Some(&b' ')
+        {
+            return if *letter == b'W' { Severity::Warn } else { Severity::Error };
+        }
+        let head = line.get(..256).unwrap_or(line);
+        let Some(at) = self.level.find(head) else { return Severity::Info };
+        let word = head.get(at.saturating_add(6)..).unwrap_or_default();
+        let word = word.strip_prefix(b"\"").unwrap_or(word);
+        let starts = |name: &[u8]| {
+            word.get(..name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name))
+        };
+        if [&b"err"[..], b"fatal", b"panic", b"crit"].into_iter().any(starts) {
+            Severity::Error
+        } else if starts(b"warn") {
+            Severity::Warn
+        } else if starts(b"debug") || starts(b"trace") {
+            Severity::Debug
+        } else {
+            Severity::Info
+        }
     }
 }
 
 /// Whether a JSON line imitates a record of goinit: a key `goinit`, or an `event_name` of ours.
 fn forged(line: &[u8]) -> bool {
-    let names = [&b"goinit"[..], b"event_name", b"\\u"];
-    if !names.iter().any(|name| memchr::memmem::find(line, name).is_some()) {
-        return false;
-    }
     let mut found = false;
     let _ = json::members(line, |key, value| {
         let key = plain(key);
