@@ -123,8 +123,8 @@ fn facts(look: Look, file: &str, source: &Source, story: &Story) -> String {
         run.push(format!("GOMAXPROCS {}", snapshot.gomaxprocs));
         run.push(format!("at most {}", many(story.max_threads.into(), "thread")));
     }
-    if let Some(sentence) = &story.exit.sentence {
-        out.push_str(&look.hang("end", Tone::Dim, MARGIN, sentence));
+    if let Some(words) = story.exit.words() {
+        out.push_str(&look.hang("end", Tone::Dim, MARGIN, &words));
     }
     if !run.is_empty() {
         out.push_str(&look.hang("run", Tone::Dim, MARGIN, &run.join(", ")));

@@ -10,6 +10,8 @@ use crate::policy::evidence::{
 use crate::units::Pid;
 use serde_json::Value;
 
+/// Records of one collection that are taken; goinit writes fifty.
+const RECORDS: usize = 200;
 /// Sentences that are kept.
 const SENTENCES: usize = 60;
 
@@ -18,6 +20,8 @@ const SENTENCES: usize = 60;
 pub struct Testimony {
     /// `stall-1`; a new one displaces the old.
     id: String,
+    /// Records of it.
+    taken: usize,
     /// The sentences, in order.
     pub sentences: Vec<String>,
     /// Goroutines as memory showed them.
@@ -37,6 +41,10 @@ impl Testimony {
     pub(super) fn take(&mut self, id: &str, name: &str, record: &Value) {
         if self.id != id {
             *self = Self { id: id.to_owned(), ..Self::default() };
+        }
+        self.taken = self.taken.saturating_add(1);
+        if self.taken > RECORDS {
+            return;
         }
         let field = Field(record);
         match name {

@@ -125,17 +125,28 @@ fn own(story: &Story, given: Option<Given>) -> Told {
         return told;
     }
     if let Some(sentence) = &story.exit.sentence {
-        let cause = story.exit.cause.clone().unwrap_or_default();
-        let next = "the log around it says more";
-        return Told {
-            basis: "exit",
-            ..Told::unclear(Class::Stalled, &cause, sentence.clone(), next)
-        };
+        return unjudged(story, sentence);
     }
     let evidence = story.testimony.evidence(Pid(0));
     let mut told = Told::of(of_running(&story.history, &evidence), "replay");
     told.confidence = Confidence::Unclear.word().to_owned();
     told.sentence = format!("the log ends while the program runs: {}", told.sentence);
+    told
+}
+
+/// goinit ended the run, or could not begin it, and no verdict is in the log.
+fn unjudged(story: &Story, sentence: &str) -> Told {
+    let (class, cause, sure, next) = match story.exit.cause.as_deref() {
+        Some("not_found" | "not_executable" | "goinit_failed") => (
+            Class::Crashed,
+            "not-started",
+            Confidence::Certain,
+            "correct the command or the image; `goinit inspect PROGRAM` says what it needs",
+        ),
+        _ => (Class::Stalled, "unknown", Confidence::Unclear, "the log around it says more"),
+    };
+    let mut told = Told::unclear(class, cause, sentence.to_owned(), next);
+    (told.confidence, told.basis) = (sure.word().to_owned(), "exit");
     told
 }
 

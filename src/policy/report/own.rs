@@ -139,8 +139,9 @@ pub(super) fn take(story: &mut Story, record: &Record) {
             story.moment("recover", field.text("/message"));
         }
         "goinit.verdict" => {
-            story.told = Some(told(field));
-            story.moment("verdict", field.text("/message"));
+            let told = told(field);
+            story.moment("verdict", format!("verdict: {}, {}", told.class, told.cause));
+            story.told = Some(told);
         }
         "goinit.signal" => story.moment("signal", field.text("/message")),
         "goinit.limits" => story.moment("limits", field.text("/message")),
@@ -255,7 +256,8 @@ fn exit(story: &mut Story, field: Field<'_>) {
         own.sched_lines = field.number("/counters/sched_lines").unwrap_or(0);
         own.dropped = own.dropped.max(field.number("/counters/dropped_lines").unwrap_or(0));
     }
-    story.moment("exit", field.text("/message"));
+    let text = story.exit.words().unwrap_or_else(|| field.text("/message"));
+    story.moment("exit", text);
 }
 
 /// What the next record of a run means to the run.

@@ -114,6 +114,21 @@ pub struct Exit {
     pub verdict: Option<(String, String)>,
 }
 
+impl Exit {
+    /// The end in a few words: `exit code 123: stall, by goinit`.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let mut text = format!("exit code {}", self.code?);
+        for (mark, word) in [(": ", &self.cause), (", by ", &self.by), (", ", &self.signal)] {
+            if let Some(word) = word {
+                text.push_str(mark);
+                text.push_str(&word.replace('_', " "));
+            }
+        }
+        Some(text)
+    }
+}
+
 /// What is known of a run that goinit watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {

@@ -373,6 +373,54 @@ fn burning_cpu_is_told_apart_by_what_the_scheduler_does() {
     check_with(Kind::Spinning, &collects, &evidence, "slow/gc-thrash/likely");
 }
 
+/// What a captured log has instead of /proc.
+#[test]
+fn heartbeats_and_dumps_alone_tell_starvation_and_a_slow_peer() {
+    let nothing = Evidence::default();
+    let mut late = history();
+    late.queued = Some(Mono(0));
+    late.late_percent = Some(15);
+    check_with(Kind::Starved, &late, &nothing, "slow/throttled/unclear");
+    late.late_percent = Some(3);
+    check_with(Kind::Starved, &late, &nothing, "slow/starved/likely");
+
+    let mut crowd = goroutines(goroutine("runnable", &["main.work", "main.main"]));
+    if let Probe::Got(all) = &mut crowd.goroutines {
+        (all.wakers.runnable, all.wakers.running) = (49, 1);
+    }
+    check_with(Kind::Spinning, &History::new(Mono(0)), &crowd, "slow/starved/unclear");
+
+    let beats = |ticks: &dyn Fn(u32) -> u32| {
+        let mut history = History::new(Mono(0));
+        for n in 0..10 {
+            let schedticks = vec![ticks(n), 0];
+            let idle = Snapshot { gomaxprocs: 2, idleprocs: 2, schedticks, ..Snapshot::default() };
+            history.beat(Mono(u64::from(n) * 1_000_000_000), &idle);
+        }
+        history
+    };
+    let reads = goroutines(goroutine("IO wait", &["net.(*conn).Read", "main.main"]));
+    check_with(Kind::Idle, &beats(&|n| n), &reads, "ok/io-progress/likely");
+    check_with(Kind::Idle, &beats(&|_| 7), &reads, "stalled/io-read/unclear");
+}
+
+/// A runtime that prints a dump stops the world for that; it is not stuck in it.
+#[test]
+fn the_freeze_of_a_dump_is_no_stop_that_does_not_end() {
+    let freeze = Snapshot {
+        gcwaiting: Some(true),
+        stopwait: Some(0x7fff_ffff),
+        gomaxprocs: 2,
+        idleprocs: 2,
+        ..Snapshot::default()
+    };
+    let mut history = History::new(Mono(0));
+    history.beat(Mono(1), &freeze);
+    assert_eq!(history.stopping, None);
+    history.beat(Mono(2), &Snapshot { stopwait: Some(1), ..freeze });
+    assert_eq!(history.stopping, Some(Mono(2)));
+}
+
 #[test]
 fn a_program_that_never_began_is_not_accused_for_sure() {
     let nothing = History::new(Mono(0));
