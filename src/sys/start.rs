@@ -12,6 +12,10 @@ use std::os::unix::ffi::OsStringExt;
 #[repr(transparent)]
 pub struct Argv(*const *const c_char);
 
+/// An allocation that gets a mapping of its own; glibc's first value, which would grow with use.
+#[cfg(target_env = "gnu")]
+const LARGE_BYTES: c_int = 128 << 10;
+
 /// Prepares the process and gives its arguments, the name first.
 #[must_use]
 pub fn enter(count: c_int, arguments: Argv) -> Vec<OsString> {
@@ -19,10 +23,12 @@ pub fn enter(count: c_int, arguments: Argv) -> Vec<OsString> {
     // A log whose reader went away is an error of write(2), not a signal.
     signals::ignore(Signal::PIPE);
     // SAFETY: mallopt takes two numbers. One arena is enough for threads that allocate next to
-    // nothing; glibc would map 128 MiB for the second.
+    // nothing (glibc would map 128 MiB for the second), and a large buffer goes back to the
+    // kernel when a flood is over, however large the one before it was.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1)
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
     };
     let count = usize::try_from(count).unwrap_or(0);
     let argument = |at| {
