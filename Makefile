@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build demo test bench fuzz lint fmt doc clean
+.PHONY: help build demo test bench soak fuzz lint fmt doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: ## every test; installs what it needs, counts what it cannot run
 
 bench: ## figures side by side with tini, dumb-init and catatonit
 	@benches/run
+
+soak: ## 100,000 orphans, 10,000 signals, 1 GB of stderr, an hour of heartbeats
+	@benches/soak
 
 fuzz: ## a minute of each fuzz target; needs a C++ compiler
 	@scripts/fuzz --seconds 60
