@@ -2,7 +2,7 @@
 //! it sets. Help, man page and completions are generated from this table.
 
 use super::values::{boolean, choice, code, duration, number, path, signal, text};
-use crate::policy::config::{Config, LogFull, OnStall, SchedLog, Stderr, Termination};
+use crate::policy::config::{Config, LogFull, OnStall, Raw, SchedLog, Stderr, Termination};
 use crate::policy::settings::{MaxProcs, MemLimit, Options};
 use std::time::Duration;
 
@@ -266,9 +266,13 @@ pub(crate) const FLAGS: &[Flag] = &[
         Section::Log,
         "raw",
         None,
-        Some("FILE"),
-        "Also append the program's untouched stderr to FILE.",
-        |w, v| set(&mut w.config.raw, path(v).map(Some)),
+        Some("FILE|stderr"),
+        "Also append the program's untouched stderr to FILE; or repeat it in the log, each line \
+         before what was made of it (for eyes, not for programs that trust the log).",
+        |w, v| {
+            let copy = if v == "stderr" { Ok(Raw::Log) } else { path(v).map(Raw::File) };
+            set(&mut w.config.raw, copy.map(Some))
+        },
     ),
     flag(
         Section::Log,

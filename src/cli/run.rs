@@ -17,7 +17,7 @@ use crate::host::sink::Sink;
 use crate::host::supervisor::Supervisor;
 use crate::host::termination::{Leaving, Message};
 use crate::policy::backlog::Class;
-use crate::policy::config::Termination;
+use crate::policy::config::{Raw, Termination};
 use crate::policy::diagnosis::{Diagnosis, Setup};
 use crate::policy::greeting;
 use crate::policy::limits::Limits;
@@ -189,7 +189,10 @@ impl Start {
             let _ = fd::set_nonblocking(stderr.as_fd());
         }
         self.greet(child, program, settings, limits, framing);
-        let raw = config.raw.clone().map(|path| Sink::to_file(path, fd::Waker::new().ok()));
+        let raw = match &config.raw {
+            Some(Raw::File(path)) => Some(Sink::to_file(path.clone(), fd::Waker::new().ok())),
+            Some(Raw::Log) | None => None,
+        };
         job::go_to_root();
         let birth = Birth {
             child,

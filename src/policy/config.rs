@@ -29,6 +29,15 @@ pub enum Stderr {
     Raw,
 }
 
+/// Where a copy of the program's untouched stderr goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// Appended to this file.
+    File(PathBuf),
+    /// Into the log itself, line by line, beside what is made of it.
+    Log,
+}
+
 /// Which scheduler snapshots reach the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SchedLog {
@@ -100,8 +109,8 @@ pub struct Config {
     pub wait_for_all: bool,
     /// What becomes of the program's stderr; `None` lets the terminal decide.
     pub stderr: Option<Stderr>,
-    /// A file that gets a copy of the raw stream.
-    pub raw: Option<PathBuf>,
+    /// Where a copy of the raw stream goes.
+    pub raw: Option<Raw>,
     /// Which snapshots are logged.
     pub sched_log: SchedLog,
     /// What happens when the log is full.

@@ -2,7 +2,7 @@
 //! It may fail: the session catches it and goes on without.
 
 use super::backlog::Class;
-use super::config::{Config, OnStall};
+use super::config::{Config, OnStall, Raw};
 use super::dumped::Dumped;
 use super::event::{Action, Event};
 use super::evidence::{Evidence, Goroutines, Probe, Why};
@@ -20,7 +20,7 @@ use crate::go::crash::{CrashHead, CrashKind};
 use crate::go::dump::Totals;
 use crate::go::entry::{Entry, Text};
 use crate::go::gc::GcTrace;
-use crate::go::line::{Assembler, Framing};
+use crate::go::line::{Assembler, Framing, LINE_LIMIT};
 use crate::units::{Mono, Now};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Diagnosis {
     writes: u64,
     /// Nothing when switched off.
     watchdog: Option<Watchdog>,
+    /// `--raw stderr`: the beginning of a line that will be repeated in the log.
+    raw: Option<Vec<u8>>,
     /// When what the assembler holds back is taken for whole.
     settles: Option<Mono>,
     /// Since when a crash has been followed by silence.
@@ -121,6 +123,7 @@ impl Diagnosis {
             packets: setup.framing == Framing::Packets,
             writes: 0,
             watchdog: watches.then(|| Watchdog::new(settings, now)),
+            raw: (config.raw == Some(Raw::Log)).then(Vec::new),
             settles: None,
             crashed: None,
             crash: None,
@@ -165,6 +168,9 @@ impl Diagnosis {
                 self.settles = self.assembler.patience().map(|time| now.mono.after(time));
             }
             Event::StderrClosed => {
+                if self.raw.as_ref().is_some_and(|held| !held.is_empty()) {
+                    self.repeat(b"\n", session);
+                }
                 let brought = self.assemble(now, session, Work::End);
                 self.tell(now, brought, 0, session, actions);
                 if session.shutdown.is_running() {
@@ -215,12 +221,29 @@ impl Diagnosis {
         if self.crashed.is_some() {
             self.crashed = Some(now.mono);
         }
+        self.repeat(bytes, session);
         let brought = self.assemble(now, session, Work::Feed(bytes));
         let length = u64::try_from(bytes.len()).unwrap_or(0);
         if self.packets {
             self.writes += 1;
         }
         self.tell(now, brought, length, session, actions);
+    }
+
+    /// `--raw stderr`: repeats whole lines, and pieces of endless ones, as they came.
+    fn repeat(&mut self, bytes: &[u8], session: &mut Session) {
+        let Some(held) = &mut self.raw else { return };
+        held.extend_from_slice(bytes);
+        let whole = memchr::memrchr(b'\n', held).map_or(0, |end| end + 1);
+        let ready = if held.len() >= LINE_LIMIT { held.len() } else { whole };
+        for line in held.drain(..ready).as_slice().split_inclusive(|byte| *byte == b'\n') {
+            session.outbox.write(Class::Line, |_, out| {
+                out.extend_from_slice(line);
+                if line.last() != Some(&b'\n') {
+                    out.push(b'\n');
+                }
+            });
+        }
     }
 
     /// Lets the assembler work; every entry goes to the log and leaves what the watchdog needs.

@@ -13,6 +13,7 @@
 )]
 
 mod anomaly;
+mod copies;
 mod corpus;
 mod day;
 mod docker;
