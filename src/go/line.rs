@@ -215,9 +215,8 @@ impl Assembler {
         };
         self.raw.extend_from_slice(first(window, newline));
         let line = std::mem::take(&mut self.raw);
-        // A line end of Windows is no piece of a record.
-        let alone = self.lanes.is_empty() && self.text.is_empty() && !self.continues;
-        if alone && line.ends_with(b"\r") {
+        // The same way as a line that came in one piece, or the entries would depend on the cut.
+        if !self.waits() && line.len() < LINE_LIMIT {
             self.whole_line(&line, out);
         } else {
             self.tangled(&line, true, out);

@@ -80,6 +80,16 @@ fn any_chunking_gives_the_same_entries() {
     }
 }
 
+#[test]
+fn a_line_that_no_version_prints_is_judged_the_same_in_pieces() {
+    let seed = format!("{}/fuzz/seeds/lines/strange-line", crate::support::PROJECT);
+    let bytes = std::fs::read(seed).unwrap();
+    let whole = entries(&bytes, bytes.len());
+    for chunk in 1..64 {
+        assert!(entries(&bytes, chunk) == whole, "in chunks of {chunk}");
+    }
+}
+
 /// Every entry as text, in order.
 fn entries(bytes: &[u8], chunk: usize) -> Vec<String> {
     let mut list = Vec::new();
