@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What the loop and the writer share.
 #[derive(Debug)]
@@ -87,6 +88,8 @@ pub struct Sink {
 
 /// Stack of the writer thread: it calls write(2) and little else.
 const STACK_BYTES: usize = 64 << 10;
+/// So long after the last record of a flood its memory is given back.
+const CALM: Duration = Duration::from_secs(1);
 
 impl Sink {
     /// A log that goes to `out`. Without it (standard error closed) records count as unwritten and
@@ -194,7 +197,7 @@ fn writer(shared: &Shared) {
     let mut queue = lock(shared);
     loop {
         while queue.is_empty() {
-            queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = rest(shared, queue);
         }
         let was_full = !queue.backlog.has_room();
         // First what could not be written at once.
@@ -221,6 +224,19 @@ fn writer(shared: &Shared) {
             shared.wake();
         }
     }
+}
+
+/// Waits to be called; after a flood for a moment first, and then without its memory.
+fn rest<'a>(shared: &Shared, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+    if !queue.backlog.is_large() {
+        return shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    }
+    let waited = shared.filled.wait_timeout(queue, CALM);
+    let (mut queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+    if waited.timed_out() && queue.is_empty() {
+        queue.backlog.shrink();
+    }
+    queue
 }
 
 /// Writes a batch; gives the number of records that could not be written.
@@ -260,7 +276,6 @@ mod tests {
     use super::*;
     use crate::sys::{clock, fd, poll};
     use std::io::Read;
-    use std::time::Duration;
 
     fn log() -> (File, Sink) {
         let (reader, writer) = fd::pipe().unwrap();

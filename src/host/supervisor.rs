@@ -284,8 +284,8 @@ impl Supervisor {
         }
         if !outbox.is_empty() {
             self.sink.push(outbox.records());
-            outbox.clear();
         }
+        outbox.clear();
     }
 
     /// Waits until the log is written, but not for ever for a reader that does not read.

@@ -140,6 +140,18 @@ impl Backlog {
         self.snapshot_items = 0;
     }
 
+    /// Whether the memory of a flood is still held.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.bytes.capacity() > 2 * BATCH
+    }
+
+    /// Gives the memory of a flood back: an idle init keeps no megabyte.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.items.shrink_to_fit();
+    }
+
     /// Moves whole records from the front into `batch`, with the length of each write that shall
     /// be made of them: as many records as stay atomic together, or one long one.
     pub fn take(&mut self, batch: &mut Batch) {
@@ -168,10 +180,6 @@ impl Backlog {
         batch.bytes.extend_from_slice(front.get(..split).unwrap_or(front));
         batch.bytes.extend_from_slice(back.get(..total - split).unwrap_or_default());
         self.bytes.drain(..total);
-        if self.bytes.is_empty() && self.bytes.capacity() > 2 * BATCH {
-            // After a flood: an idle init keeps no megabyte.
-            self.bytes = VecDeque::new();
-        }
     }
 }
 

@@ -185,25 +185,24 @@ impl Journal {
             let (part, later) = rest.split_at_checked(end).unwrap_or((rest, ""));
             let continued = line.continued || !later.is_empty();
             outbox.write(Class::Line, |frame, out| {
-                frame.head(now.wall, severity, out);
+                frame.line_head(now.wall, severity, out);
                 text(part, out);
-                frame.tail("child.line", Origin::Child, out);
-                out.extend_from_slice(b",\"child\":{\"stream\":\"stderr\"");
+                frame.line_tail(out);
+                if !(continues || continued || line.partial || lossy || forged) {
+                    return out.extend_from_slice(b"},\"child\":{\"stream\":\"stderr\"}}\n");
+                }
+                out.extend_from_slice(b"},\"child\":{\"stream\":\"stderr\"");
                 for (flag, key) in [
                     (continues, &b",\"continues\":true"[..]),
                     (continued, b",\"continued\":true"),
                     (line.partial && later.is_empty(), b",\"partial\":true"),
+                    (true, b"}"),
+                    (lossy, b",\"lossy\":true"),
+                    (forged, b",\"forged\":true"),
                 ] {
                     if flag {
                         out.extend_from_slice(key);
                     }
-                }
-                out.push(b'}');
-                if lossy {
-                    out.extend_from_slice(b",\"lossy\":true");
-                }
-                if forged {
-                    out.extend_from_slice(b",\"forged\":true");
                 }
                 out.extend_from_slice(b"}\n");
             });

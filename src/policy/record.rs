@@ -1,8 +1,8 @@
 //! One line of goinit's log: built as a small ordered tree, rendered as one JSON object.
 //!
 //! The contract is docs/log-format.md: key order, names, size limits, escapes. Records that come
-//! in floods (lines of the program) do not build a tree; they use [`Frame::head`] and
-//! [`text`] directly. Nothing here writes anywhere or reads a clock.
+//! in floods (lines of the program) do not build a tree; they use
+//! [`Frame::line_head`] and [`text`] directly. Nothing here writes anywhere or reads a clock.
 
 use crate::go::json::plain;
 use crate::units::Wall;
@@ -265,6 +265,8 @@ pub fn shorten(text: &mut String, limit: usize) -> bool {
 pub struct Frame {
     run: [u8; 8],
     seq: u64,
+    /// What every `child.line` says between its message and its number.
+    line_tail: String,
     /// The last timestamp as it is rendered: floods bring many lines at one instant.
     stamp: String,
     stamped: Wall,
@@ -279,7 +281,11 @@ impl Frame {
             let nibble = (run >> (shift * 4)) & 0xf;
             *digit = char::from_digit(nibble, 16).map_or(b'0', |c| u8::try_from(c).unwrap_or(b'0'));
         }
-        Self { run: digits, seq: 0, stamp: String::new(), stamped: Wall(u64::MAX) }
+        let run = String::from_utf8_lossy(&digits);
+        let line_tail = format!(
+            ",\"event_name\":\"child.line\",\"origin\":\"child\",\"goinit\":{{\"run\":\"{run}\",\"seq\":"
+        );
+        Self { run: digits, seq: 0, line_tail, stamp: String::new(), stamped: Wall(u64::MAX) }
     }
 
     /// The run as eight hex digits.
@@ -342,24 +348,20 @@ impl Frame {
         out.extend_from_slice(b"}\n");
     }
 
-    /// Appends `{"timestamp":"…","severity":"…","message":` and leaves the message to the caller,
-    /// who goes on with [`text`] and [`Frame::tail`].
-    pub fn head(&mut self, wall: Wall, severity: Severity, out: &mut Vec<u8>) {
+    /// Appends `{"timestamp":"…","severity":"…","message":` of a `child.line` and leaves the message
+    /// to the caller, who goes on with [`text`] and [`Frame::line_tail`].
+    pub fn line_head(&mut self, wall: Wall, severity: Severity, out: &mut Vec<u8>) {
         self.stamp(wall, out);
         out.extend_from_slice(severity.word().as_bytes());
         out.extend_from_slice(b"\",\"message\":");
     }
 
-    /// Appends what follows the message of a [`Frame::head`] record, without the closing brace:
-    /// `,"event_name":"…","origin":"…","goinit":{"run":"…","seq":N}`.
-    pub fn tail(&mut self, event_name: &'static str, origin: Origin, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"event_name\":\"");
-        out.extend_from_slice(event_name.as_bytes());
-        out.extend_from_slice(b"\",\"origin\":\"");
-        out.extend_from_slice(origin.word().as_bytes());
-        out.extend_from_slice(b"\",\"goinit\":{");
-        self.number(out);
-        out.push(b'}');
+    /// Appends what follows the message of a `child.line`, up to its number:
+    /// `,"event_name":"child.line","origin":"child","goinit":{"run":"…","seq":N`.
+    pub fn line_tail(&mut self, out: &mut Vec<u8>) {
+        self.seq += 1;
+        out.extend_from_slice(self.line_tail.as_bytes());
+        decimal(self.seq, out);
     }
 
     fn number(&mut self, out: &mut Vec<u8>) {
