@@ -39,9 +39,11 @@ impl Executable {
         if std::fs::exists("/proc/self/exe").unwrap_or(false) {
             return Some(Self { path: proc.to_owned(), _file: None });
         }
-        let path = std::env::args_os().next()?;
+        // Not relative: goinit leaves its directory.
+        let path = std::path::absolute(std::env::args_os().next()?).ok()?;
         let file = File::open(&path).ok()?;
-        let path = CString::new(std::os::unix::ffi::OsStringExt::into_vec(path)).ok()?;
+        let path =
+            CString::new(std::os::unix::ffi::OsStringExt::into_vec(path.into_os_string())).ok()?;
         Some(Self { path, _file: Some(file) })
     }
 

@@ -50,6 +50,8 @@ pub struct Supervisor {
 
 /// Bytes read from the program in one turn at most, so that signals are never starved.
 const TURN_BYTES: usize = 64 << 10;
+/// What a packet counts for at least: one of a single byte takes as long to understand.
+const PACKET_BYTES: usize = 64;
 /// How often a failing read of the program's stderr is tried again: giving the pipe up means
 /// SIGPIPE for the program.
 const READ_TRIES: u32 = 8;
@@ -256,7 +258,7 @@ impl Supervisor {
                     return;
                 }
                 Ok(length) => {
-                    total += length;
+                    total += length.max(PACKET_BYTES);
                     if let Some(raw) = &self.raw {
                         raw.push(std::iter::once((Class::Line, buffer.as_slice())));
                     }

@@ -112,16 +112,18 @@ impl Play {
             "4",
             " runqueue=",
             "0",
-            " [",
             " ",
+            "[ ",
             "0",
             " ",
             "0",
-            " ] schedticks=[ ",
+            " ]",
+            " schedticks=[ ",
             &uptime,
             " ",
             "17",
-            " ]\n",
+            " ",
+            "]\n",
         ] {
             self.feed(at(second, 1_000), &Event::Stderr(part.as_bytes()));
         }

@@ -1,6 +1,8 @@
 //! Goroutines and package init, read from the program's memory.
 
+use super::proc::absent;
 use crate::go::summary::{ChannelText, FrameText, Group, Summary};
+use crate::host::files::Root;
 use crate::host::goroutines::{Access, Denied, Early, summary};
 use crate::policy::evidence::{
     Channel, Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, LockStep, Probe, Wakers,
@@ -25,7 +27,7 @@ pub fn goroutines(look: Look) -> Probe<Goroutines> {
     let access = Access { early: look.early, running: true, ..Access::to(look.pid) };
     match summary(access, look.until) {
         Ok(summary) => Probe::Got(facts(&summary)),
-        Err(Denied::Gone(_)) => Probe::Missing(Why::Gone),
+        Err(Denied::Gone(pid)) => Probe::Missing(absent(&Root::live(), pid)),
         Err(Denied::Permission(rule)) => Probe::Missing(Why::Denied(rule)),
         Err(Denied::Refused(refused)) => Probe::Missing(Why::Unsupported(refused.to_string())),
         Err(error @ (Denied::Bare(_) | Denied::NoWay)) => {

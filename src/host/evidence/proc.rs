@@ -81,15 +81,20 @@ impl Program {
         if error.kind() != io::ErrorKind::NotFound {
             return Why::Unsupported(format!("{path}: {error}"));
         }
-        let there = |path: String| self.root.locate(Path::new(&path)).exists();
-        if there(format!("/proc/{}", self.pid)) {
-            Why::Unsupported(format!("{path} does not exist"))
-        } else if !there("/proc/self".to_owned()) {
-            Why::Unsupported("/proc is not mounted".to_owned())
-        } else if limits::exists(self.pid) {
-            Why::Denied(format!("/proc/{} is hidden", self.pid))
-        } else {
-            Why::Gone
+        if self.root.locate(Path::new(&format!("/proc/{}", self.pid))).exists() {
+            return Why::Unsupported(format!("{path} does not exist"));
         }
+        absent(&self.root, self.pid)
+    }
+}
+
+/// Why a process has no directory in /proc.
+pub(super) fn absent(root: &Root, pid: Pid) -> Why {
+    if !root.locate(Path::new("/proc/self")).exists() {
+        Why::Unsupported("/proc is not mounted".to_owned())
+    } else if limits::exists(pid) {
+        Why::Denied(format!("/proc/{pid} is hidden"))
+    } else {
+        Why::Gone
     }
 }
