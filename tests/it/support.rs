@@ -366,6 +366,8 @@ impl Run {
         if self.cleared {
             command.env_clear();
         }
+        // Variables of the test runner, which goinit would take for misspelt ones of its own.
+        command.env_remove("GOINIT_TEST_SKIPS").env_remove("GOINIT_TEST_STRICT");
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child =

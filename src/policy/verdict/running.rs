@@ -40,7 +40,9 @@ fn working(case: &Case<'_>) -> Option<Finding> {
     if main.is_some_and(|main| main.state == "sleep") {
         return None;
     }
-    let recently = history.io.is_some_and(|at| history.now.since(at) <= RECENT);
+    // What is inside a system call has read nothing since; at a short deadline the start is recent.
+    let inside = main.is_some_and(|main| main.state == "syscall");
+    let recently = !inside && history.io.is_some_and(|at| history.now.since(at) <= RECENT);
     let process = case.evidence.process.got();
     (recently || process.is_some_and(reads))
         .then(|| ok("io-progress", "it reads or writes, little by little".to_owned()))
