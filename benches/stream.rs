@@ -125,7 +125,7 @@ fn dump() -> String {
             2 => ("sync.Mutex.Lock", "main.(*cache).fill", 140),
             _ => ("IO wait", "net/http.(*conn).serve", 2009),
         };
-        let at = 0xc000_0000_00u64 + id * 0x1a0;
+        let at = 0x00c0_0000_0000_u64 + id * 0x1a0;
         let _ = write!(
             text,
             "goroutine {id} gp=0x{at:x} m=nil [{state}]:\n\
