@@ -5,6 +5,7 @@ use super::evidence::{
     Socket, Syscall, Thread,
 };
 use super::record::{Origin, Record, Severity};
+use super::verdict::place::{place, short};
 
 /// The most records made of one collection.
 pub const LIMIT: usize = 50;
@@ -223,10 +224,11 @@ fn init(progress: &InitProgress) -> Option<Record> {
 /// One group of goroutines, as the program's memory shows it.
 fn goroutines(group: &GoroutineGroup, total: u64) -> Record {
     let text = |frame: &Frame| format!("{} {}:{}", frame.function, frame.file, frame.line);
-    let functions: Vec<&str> =
-        group.frames.iter().take(2).map(|frame| frame.function.as_str()).collect();
+    // Where in the program: what the runtime does to wait is in the state.
+    let place = place(&group.frames).map(|place| short(&place)).unwrap_or_default();
     let state = &group.state;
-    let message = format!("goroutines: {} x [{state}] {}", group.count, functions.join(" <- "));
+    let on = group.waits_on.as_ref().map_or_else(String::new, |on| format!(", waits for {on}"));
+    let message = format!("goroutines: {} x [{state}] {place}{on}", group.count);
     warn("go.goroutines", message)
         .put("goroutines.count", group.count)
         .put("goroutines.total", total)

@@ -8,7 +8,7 @@ mod children;
 mod ending;
 mod goroutines;
 mod machine;
-mod place;
+pub(super) mod place;
 mod purpose;
 mod running;
 mod threads;

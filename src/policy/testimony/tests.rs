@@ -113,3 +113,28 @@ fn missing_sources_are_told_with_their_reasons() {
         ["0 more threads are parked; no cgroup: the evidence process failed (killed by SIGKILL)"]
     );
 }
+
+#[test]
+fn a_group_of_goroutines_is_told_by_the_programs_own_place_and_what_it_waits_for() {
+    let frame = |function: &str, file: &str, line| Frame {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line,
+    };
+    let group = GoroutineGroup {
+        state: "sync.Mutex.Lock".to_owned(),
+        count: 118,
+        frames: vec![
+            frame("internal/sync.(*Mutex).lockSlow", "/go/src/internal/sync/mutex.go", 149),
+            frame("sync.(*Mutex).Lock", "/go/src/sync/mutex.go", 46),
+            frame("example.com/shop/pool.(*Pool).get", "/src/pool/pool.go", 88),
+        ],
+        waits_on: Some("sync.Mutex 0x624b28, locked, 118 waiting".to_owned()),
+        ..GoroutineGroup::default()
+    };
+    assert_eq!(
+        goroutines(&group, 131).message(),
+        "goroutines: 118 x [sync.Mutex.Lock] pool.(*Pool).get (pool.go:88), waits for sync.Mutex \
+         0x624b28, locked, 118 waiting"
+    );
+}

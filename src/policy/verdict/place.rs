@@ -66,7 +66,7 @@ pub(super) fn place_of(frame: &Frame) -> String {
 
 /// A place for a sentence, where the whole path would hide the rest: `pool.(*Pool).get
 /// (pool.go:23)`. The whole is in `verdict.where`.
-pub(super) fn short(place: &str) -> String {
+pub(in crate::policy) fn short(place: &str) -> String {
     let (function, file) = place.split_once(" (").unwrap_or((place, ""));
     // What stands in brackets is a type argument with a path of its own.
     let named = function.find('[').unwrap_or(function.len());
