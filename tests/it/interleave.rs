@@ -263,27 +263,40 @@ fn what_was_written_comes_out_of_the_common_pipe() {
     }
     for mix in mixes() {
         let Some(program) = program("tangle", mix.version) else { return };
-        let place = TempDir::new();
-        let witness = place.path("witness");
-        fs::create_dir(&witness).unwrap();
-        let packets = recorded(mix, &program, &witness);
-        let threads = witnessed(&witness);
-        let written: i64 = truth(&threads)[0].0.values().sum();
-        println!("{written} records in {} packets", packets.len());
-        assert!(written > 20, "{mix:?}: too little was written to say anything");
-        let [records, lines, inits, dumps] = compare(mix, Framing::Packets, &threads, &packets);
-        let of_stream = compare(mix, Framing::Stream, &threads, &packets);
-        // Runtimes come and go here, and one that ends in the middle of a record can leave the
-        // next three in doubt.
-        let doubt = written / 20;
-        assert!(of_stream[0].1 <= doubt, "{mix:?}: invented records in the stream");
-        if mix.runtimes > 1 {
-            // Whose a number is cannot always be told, nor always that it cannot.
-            assert!(records.1 <= doubt, "{mix:?}: records that nobody wrote");
-            continue;
-        }
-        assert!(records.0 <= doubt && records.1 == 0, "{mix:?}: records");
-        assert!(lines.0 <= 2 && lines.1 <= 4, "{mix:?}: lines of others");
-        assert!(inits.0 <= 2 && dumps.0 <= 2, "{mix:?}: init lines, goroutines");
+        // Where a write falls is the scheduler's choice: what is asked for has to come out of one
+        // of a few recordings, and nothing of it may be wrong in all of them.
+        let faults: Vec<_> = (0..ATTEMPTS).map_while(|_| fault(mix, &program)).collect();
+        assert!(faults.len() < ATTEMPTS, "{mix:?}: {faults:?}");
     }
+}
+
+/// Recordings of one mixture.
+const ATTEMPTS: usize = 4;
+
+/// What is wrong with what came out of one recording.
+fn fault(mix: Mix, program: &Path) -> Option<&'static str> {
+    let place = TempDir::new();
+    let witness = place.path("witness");
+    fs::create_dir(&witness).unwrap();
+    let packets = recorded(mix, program, &witness);
+    let threads = witnessed(&witness);
+    let written: i64 = truth(&threads)[0].0.values().sum();
+    println!("{written} records in {} packets", packets.len());
+    assert!(written > 20, "{mix:?}: too little was written to say anything");
+    let [records, lines, inits, dumps] = compare(mix, Framing::Packets, &threads, &packets);
+    let of_stream = compare(mix, Framing::Stream, &threads, &packets);
+    // Runtimes come and go here, and one that ends in the middle of a record can leave the next
+    // three in doubt.
+    let doubt = written / 20;
+    // A panic's text has any form, so lines of others inside it are taken for a part of it.
+    let joined = if mix.ends.contains("panic") { 8 } else { 2 };
+    let faults = [
+        (of_stream[0].1 > doubt, "invented records in the stream"),
+        // Whose a number is cannot always be told, nor always that it cannot.
+        (mix.runtimes > 1 && records.1 > doubt, "records that nobody wrote"),
+        (mix.runtimes == 1 && (records.0 > doubt || records.1 > 0), "records"),
+        (mix.runtimes == 1 && (lines.0 > joined || lines.1 > 4), "lines of others"),
+        (mix.runtimes == 1 && (inits.0 > 2 || dumps.0 > 2), "init lines, goroutines"),
+    ];
+    faults.into_iter().find_map(|(wrong, what)| wrong.then_some(what))
 }
