@@ -129,7 +129,8 @@ fn with_a_shared_pid_namespace_the_goinit_of_this_container_is_found() {
         a=$!
         sh -c 'echo $$ > {two:?}/cgroup.procs; exec unshare -m \"$@\"' sh \"$g\" -- sleep 60 &
         b=$!
-        sleep 5
+        n=0
+        until [ $n = 30 ] || {{ ask {one:?} $a 0 >&2; [ $? = 1 ]; }}; do n=$((n+1)); sleep 1; done
         for uid in 0 65532; do
             ask {one:?} $a $uid; echo one $uid $?
             ask {two:?} $b $uid; echo two $uid $?
