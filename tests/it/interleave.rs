@@ -288,14 +288,12 @@ fn fault(mix: Mix, program: &Path) -> Option<&'static str> {
     // Runtimes come and go here, and one that ends in the middle of a record can leave the next
     // three in doubt.
     let doubt = written / 20;
-    // A panic's text has any form, so lines of others inside it are taken for a part of it.
-    let joined = if mix.ends.contains("panic") { 8 } else { 2 };
     let faults = [
         (of_stream[0].1 > doubt, "invented records in the stream"),
         // Whose a number is cannot always be told, nor always that it cannot.
         (mix.runtimes > 1 && records.1 > doubt, "records that nobody wrote"),
         (mix.runtimes == 1 && (records.0 > doubt || records.1 > 0), "records"),
-        (mix.runtimes == 1 && (lines.0 > joined || lines.1 > 4), "lines of others"),
+        (mix.runtimes == 1 && (lines.0 > 2 || lines.1 > 4), "lines of others"),
         (mix.runtimes == 1 && (inits.0 > 2 || dumps.0 > 2), "init lines, goroutines"),
     ];
     faults.into_iter().find_map(|(wrong, what)| wrong.then_some(what))
