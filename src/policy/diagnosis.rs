@@ -213,7 +213,8 @@ impl Diagnosis {
             | Event::Stopped(..)
             | Event::Continued(_)
             | Event::Childless
-            | Event::Sink(_) => {}
+            | Event::Sink(_)
+            | Event::Copy(_) => {}
         }
     }
 

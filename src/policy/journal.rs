@@ -88,7 +88,7 @@ impl Journal {
     /// Writes out the ring, at a stall or a bad end, and empties it.
     pub fn pour_ring(&mut self, outbox: &mut Outbox) {
         for (now, snapshot) in self.ring.drain(..) {
-            outbox.post(now.wall, Class::Line, &sched(&snapshot, None));
+            outbox.post(now.wall, Class::Debug, &sched(&snapshot, None));
         }
     }
 
@@ -102,8 +102,8 @@ impl Journal {
                 self.counts.damaged = self.counts.damaged.saturating_add(1);
                 self.wrap(now, &Text::line(bytes), false, outbox);
             }
-            Entry::Init(trace) => outbox.post(now.wall, Class::Line, &init(trace)),
-            Entry::Gc(trace) => outbox.post(now.wall, Class::Line, &gc(trace)),
+            Entry::Init(trace) => outbox.post(now.wall, Class::Debug, &init(trace)),
+            Entry::Gc(trace) => outbox.post(now.wall, Class::Debug, &gc(trace)),
             Entry::Crash(head) => outbox.post(now.wall, Class::Vital, &panic(head)),
             Entry::Goroutines(group) => {
                 self.groups = self.groups.saturating_add(1);
@@ -172,6 +172,7 @@ impl Journal {
         let whole = u64::from(!line.continues);
         self.counts.child_lines = self.counts.child_lines.saturating_add(whole);
         let severity = self.words.severity(line.bytes);
+        let class = if severity == Severity::Debug { Class::Debug } else { Class::Line };
         // Nearly every line is UTF-8, and to find that out costs less than to look for what is not.
         let words = match std::str::from_utf8(line.bytes) {
             Ok(words) => Cow::Borrowed(words),
@@ -184,7 +185,7 @@ impl Journal {
             let end = piece(rest);
             let (part, later) = rest.split_at_checked(end).unwrap_or((rest, ""));
             let continued = line.continued || !later.is_empty();
-            outbox.write(Class::Line, |frame, out| {
+            outbox.write(class, |frame, out| {
                 frame.line_head(now.wall, severity, out);
                 text(part, out);
                 frame.line_tail(out);

@@ -13,6 +13,7 @@ pub mod greeting;
 pub mod history;
 pub mod journal;
 pub mod limits;
+mod losses;
 pub mod outbox;
 pub mod progress;
 pub mod record;

@@ -30,6 +30,7 @@ mod probe;
 mod report;
 mod run;
 mod schema;
+mod sink;
 mod soak;
 mod stall;
 mod start;
