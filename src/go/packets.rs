@@ -254,6 +254,10 @@ fn wants(line: &[u8], bytes: &[u8]) -> bool {
             (ends(&[b" in goroutine "]) && number(bytes)) || (digit && goes_on(&[b"\n"]))
         }
         [b'.', b'.', b'.', rest @ ..] => rest.is_empty() && number(bytes),
+        // In one statement with the words before it.
+        [b'f', b'a', b't', b'a', b'l', b' ', b'e', b'r', b'r', b'o', b'r', b':', b' ', _, ..] => {
+            bytes == b"\n"
+        }
         [b'P', b'C', b'=', ..] => {
             (ends(&[b"="]) && number(bytes))
                 || (digit && goes_on(&[b" sigcode=", b" addr=", b"\n"]))
@@ -300,8 +304,17 @@ fn strict(line: &[u8]) -> bool {
 
 /// The first pieces of the runtime's lines.
 fn opens(bytes: &[u8]) -> bool {
-    const HEADS: [&[u8]; 7] =
-        [b"init ", b"gc ", b"goroutine ", b"created by ", b"  P", b"  M", b"  G"];
+    const HEADS: [&[u8]; 9] = [
+        b"init ",
+        b"gc ",
+        b"goroutine ",
+        b"created by ",
+        b"  P",
+        b"  M",
+        b"  G",
+        b"panic: ",
+        b"fatal error: ",
+    ];
     HEADS.contains(&bytes)
 }
 

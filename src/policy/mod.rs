@@ -10,6 +10,7 @@ pub mod event;
 pub mod evidence;
 mod farewell;
 pub mod greeting;
+mod hang;
 pub mod history;
 pub mod journal;
 pub mod limits;
