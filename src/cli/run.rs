@@ -30,9 +30,9 @@ use crate::policy::startable::{self, Program};
 use crate::sys::signals::{self, Mask, SignalFd};
 use crate::sys::spawn::{Plan, replace, spawn};
 use crate::sys::{clock, fd, job};
-use crate::units::Pid;
+use crate::units::{Now, Pid};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -60,6 +60,17 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Code {
             Code::FAILED
         }
     }
+}
+
+/// What belongs to the program that was just started.
+struct Born {
+    child: Pid,
+    at: Now,
+    signals: SignalFd,
+    pipe: Option<fd::Pipe>,
+    log: Option<OwnedFd>,
+    waker: Option<fd::Waker>,
+    terminal: Option<BorrowedFd<'static>>,
 }
 
 /// What the start collects on its way.
@@ -92,7 +103,7 @@ impl Start {
 
     /// Starts the program and stays with it.
     fn go(mut self) -> Code {
-        let (limits, places) = cgroup::read(&self.root, None);
+        let (limits, places) = cgroup::read(&self.root, None, cgroup::Depth::Deciding);
         let command = self.run.command.first().cloned().unwrap_or_default();
         let path = std::env::var_os("PATH");
         let program = match program::find(&self.root, &command, path.as_deref()) {
@@ -145,12 +156,11 @@ impl Start {
         places: &Places,
         signals: SignalFd,
     ) -> Code {
-        let Resize { settings, limits, .. } = &start;
         // First what the run needs, then what it can do without: descriptors may be scarce.
         let pipe = if self.interactive { None } else { self.log_pipe() };
         let log = fd::own_stderr();
         let waker = fd::Waker::new().ok();
-        let config = self.run.wishes.config.clone();
+        let config = &self.run.wishes.config;
         diagnostics::install(config.verbose);
         let terminal = (!config.single_child).then(foreground_terminal).flatten();
         let descriptors: Vec<_> = pipe.iter().map(|pipe| (fd::number(&pipe.writer), 2)).collect();
@@ -158,7 +168,7 @@ impl Start {
         let plan = Plan {
             path: &c_string(OsStr::new(&program.path)),
             args: &self.run.command.iter().map(|arg| c_string(arg)).collect::<Vec<_>>(),
-            env: environment(settings),
+            env: environment(&start.settings),
             descriptors: &descriptors,
             own_group: !config.single_child,
             terminal: terminal.map(|fd| fd::number(&fd)),
@@ -173,6 +183,16 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
+        let born = Born { child, at, signals, pipe, log, waker, terminal };
+        self.stay(program, start, places, born)
+    }
+
+    /// The program runs: becomes its supervisor. Never inlined, so that the pages of its large
+    /// stack frame are first touched when the program does not wait for it any more.
+    #[inline(never)]
+    fn stay(mut self, program: &Program, start: Resize, places: &Places, born: Born) -> Code {
+        let Born { child, at, signals, pipe, log, waker, terminal } = born;
+        let config = self.run.wishes.config.clone();
         // Before anything else: the program may hide itself at any moment from here on.
         let go = program.runtime().is_some();
         let early = if go { Early::open(child) } else { Early::default() };
@@ -188,7 +208,7 @@ impl Start {
         if let Some(stderr) = &stderr {
             let _ = fd::set_nonblocking(stderr.as_fd());
         }
-        self.greet(child, program, settings, limits, framing);
+        self.greet(child, program, &start, framing);
         let raw = match &config.raw {
             Some(Raw::File(path)) => Some(Sink::to_file(path.clone(), fd::Waker::new().ok())),
             Some(Raw::Log) | None => None,
@@ -202,7 +222,7 @@ impl Start {
             interactive: self.interactive,
             at: at.mono,
         };
-        let heartbeat_ms = heartbeat(settings);
+        let heartbeat_ms = heartbeat(&start.settings);
         let diagnosis = Diagnosis::new(
             &config,
             Setup {
@@ -237,14 +257,8 @@ impl Start {
     }
 
     /// Posts the first records.
-    fn greet(
-        &mut self,
-        child: Pid,
-        program: &Program,
-        settings: &Settings,
-        limits: &Limits,
-        framing: fd::Framing,
-    ) {
+    fn greet(&mut self, child: Pid, program: &Program, start: &Resize, framing: fd::Framing) {
+        let Resize { settings, limits, .. } = start;
         let now = clock::now();
         let not_first = job::own_pid() != 1;
         let command: Vec<_> =

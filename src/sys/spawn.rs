@@ -39,7 +39,7 @@ const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 /// Room for any pid behind [`LISTEN_PID`].
 const PID_DIGITS: usize = 10;
 /// Stack of the child between clone and exec; it calls a handful of system calls.
-const STACK_BYTES: usize = 64 * 1024;
+const STACK_BYTES: usize = 16 * 1024;
 
 /// What the child needs, prepared while allocating is still allowed.
 struct Prepared<'a> {
