@@ -14,7 +14,7 @@ use crate::policy::session::Session;
 use crate::sys::fd::{self, Framing};
 use crate::sys::signals::{SignalFd, send, suspend_self};
 use crate::sys::wait::{Change, Next, next, peek};
-use crate::sys::{clock, memory, poll};
+use crate::sys::{clock, job, memory, poll};
 use crate::units::{Mono, Now, Pid, Signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -180,6 +180,8 @@ impl Supervisor {
                 Action::Send(target, signal) => {
                     // Nobody there: the program ended meanwhile and will be reaped next.
                     let _ = send(target, signal);
+                    // Whoever shares our CPU with the program would make it wait for the record.
+                    job::give_way();
                 }
                 Action::Suspend { job } => self.suspend(job),
                 Action::Resume => {
