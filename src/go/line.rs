@@ -106,7 +106,8 @@ impl Assembler {
         if self.classifier.idle() {
             return (!self.lanes.is_empty() || self.worlds.undecided()).then_some(RUNTIME);
         }
-        Some(if self.classifier.sure() { RUNTIME } else { ANYBODY })
+        let runtime = self.classifier.sure() || self.classifier.doubts();
+        Some(if runtime { RUNTIME } else { ANYBODY })
     }
 
     /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed
@@ -189,7 +190,12 @@ impl Assembler {
 
     /// A line that holds `SCHED ` while nothing is in progress.
     fn whole_line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        if line.starts_with(HEAD)
+        if self.classifier.expects()
+            && line.strip_prefix(b"\t").is_some_and(|l| l.starts_with(HEAD))
+        {
+            // A panic's text, which Go 1.23 and later indent, may look like a record.
+            self.classifier.line(line, out);
+        } else if line.starts_with(HEAD)
             && let Some((snapshot, strange)) = parse(line.strip_suffix(b"\r").unwrap_or(line))
         {
             self.strange |= strange;
@@ -250,6 +256,9 @@ impl Assembler {
     pub(super) fn shed(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         while self.text.len() >= LINE_LIMIT {
             let bytes = first(&self.text, LINE_LIMIT);
+            if !self.continues {
+                self.classifier.long(bytes);
+            }
             out(Entry::Text(Text {
                 bytes,
                 continues: self.continues,

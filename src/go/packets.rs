@@ -203,12 +203,17 @@ impl Assembler {
     /// Whether these whole lines stand inside a line that the runtime is printing piece by piece:
     /// the runtime ends its lines with a few fixed words, all others are somebody else's.
     fn interrupts(&self, bytes: &[u8]) -> bool {
+        if self.text == b"\t" && self.classifier.expects() {
+            // Go 1.23 and later print the text of a crash line by line, each behind a tab.
+            return false;
+        }
         let line = self.text.strip_prefix(b"\t").unwrap_or(&self.text);
         if let Some(words) =
             line.strip_prefix(b"panic: ").or_else(|| line.strip_prefix(b"fatal error: "))
         {
             // The text of a panic may end in a newline; what follows it is a newline alone.
-            return !words.is_empty() && !tail(bytes);
+            // So may that of a string of a named type: `main.word("first line`.
+            return !words.is_empty() && !words.ends_with(b"(\"") && !tail(bytes);
         }
         let gathers = self.pieced && !self.classifier.idle();
         (runtime_piece(&self.text) || gathers || self.classifier.gathers()) && !tail(bytes)
@@ -262,6 +267,8 @@ fn wants(line: &[u8], bytes: &[u8]) -> bool {
             (ends(&[b"="]) && number(bytes))
                 || (digit && goes_on(&[b" sigcode=", b" addr=", b"\n"]))
         }
+        // A place, or one more panic of a chain.
+        [b'\t'] => bytes == b"panic: ",
         [b'\t', ..] => (ends(&[b":"]) && number(bytes)) || (digit && goes_on(&[b" +", b"\n"])),
         [b' ', b' ', b'P' | b'M' | b'G', rest @ ..] => {
             ((rest.is_empty() || ends(&[b"="])) && number(bytes))
@@ -346,8 +353,13 @@ fn runtime_piece(text: &[u8]) -> bool {
 
 /// The ends of lines that the runtime prints as a write of their own.
 fn tail(bytes: &[u8]) -> bool {
-    const TAILS: [&[u8]; 4] =
-        [b"-byte limit\n", b" frames elided...\n", b" allocs\n", b" [recovered]\n"];
+    const TAILS: [&[u8]; 5] = [
+        b"-byte limit\n",
+        b"-thread limit\n",
+        b" frames elided...\n",
+        b" allocs\n",
+        b" [recovered]\n",
+    ];
     bytes.len() <= 2
         || TAILS.contains(&bytes)
         || (bytes.len() <= 48

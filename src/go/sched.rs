@@ -6,7 +6,7 @@
 //! versions of Go add some.
 
 use super::scan::{after, decimal, first, narrow};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, unknown};
 
 /// How every record begins; a write of its own.
 pub(crate) const HEAD: &[u8] = b"SCHED ";
@@ -77,6 +77,8 @@ struct Place {
     may_end: bool,
     /// The blank before `[` was seen (up to 1.24 a write of its own).
     blank: bool,
+    /// The minus of a figure was seen, a write of its own.
+    minus: bool,
     /// The last key that is known.
     last: Field,
     /// Keys that are not known, were left out or came too late: no version so far prints these.
@@ -164,6 +166,7 @@ impl Place {
         keys: 0,
         may_end: false,
         blank: false,
+        minus: false,
         last: Field::Gomaxprocs,
         strange: 0,
     };
@@ -273,11 +276,16 @@ impl Place {
     }
 
     fn value(&mut self, field: Field, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
+        if rest == b"-" && !self.minus {
+            self.minus = true;
+            return Some(1);
+        }
         let (value, taken) = value(rest)?;
         if rest.get(taken) == Some(&b'.') {
             return None;
         }
-        sink.scalar(field, value);
+        let minus = std::mem::take(&mut self.minus);
+        sink.scalar(field, if minus { value.saturating_neg() } else { value });
         self.need = Need::Key;
         Some(taken)
     }
@@ -413,8 +421,14 @@ impl Lane {
 
     /// The snapshot, if the record is whole and its parts agree.
     pub(crate) fn finish(&mut self) -> Option<Snapshot> {
-        (self.complete() && !self.doubtful && consistent(&self.snapshot))
-            .then(|| std::mem::take(&mut self.snapshot))
+        if !self.complete() || self.doubtful || !consistent(&self.snapshot) {
+            return None;
+        }
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        if self.place.strange > 0 {
+            snapshot.more = unknown(self.raw());
+        }
+        Some(snapshot)
     }
 }
 
@@ -441,7 +455,11 @@ pub fn parse(line: &[u8]) -> Option<(Snapshot, bool)> {
     let mut place = Place::START;
     let taken = place.walk(body, &mut snapshot);
     let whole = taken == body.len() && place.need == Need::Key && place.may_end;
-    (whole && consistent(&snapshot)).then_some((snapshot, place.strange > 0))
+    let strange = place.strange > 0;
+    if strange {
+        snapshot.more = unknown(line);
+    }
+    (whole && consistent(&snapshot)).then_some((snapshot, strange))
 }
 
 /// Whether `SCHED ` and what follows it can be a record that starts here: the number, the unit
@@ -510,6 +528,20 @@ mod tests {
         ] {
             assert_eq!(parse(line), None, "{}", String::from_utf8_lossy(line));
         }
+    }
+
+    #[test]
+    fn the_minus_of_a_figure_is_a_write_of_its_own() {
+        let mut lane = Lane::new(1);
+        let pieces = "7|ms: gomaxprocs=|2| idleprocs=|2| threads=|4| spinningthreads=|0| \
+            needspinning=|0| idlethreads=|2| runqueue=|0| gcwaiting=|false| nmidlelocked=|-|1| \
+            stopwait=|-|2| sysmonwait=|false|\n";
+        for piece in pieces.split('|') {
+            assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
+            lane.take(piece.as_bytes());
+        }
+        let snapshot = lane.finish().unwrap();
+        assert_eq!((snapshot.gcwaiting, snapshot.stopwait), (Some(false), Some(-2)));
     }
 
     #[test]

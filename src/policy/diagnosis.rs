@@ -273,7 +273,7 @@ impl Diagnosis {
                     brought.snapshots.push(snapshot);
                 }
                 Entry::Init(_) => brought.init_tasks += 1,
-                Entry::Gc(gc) => brought.collected = Some(gc),
+                Entry::Gc(gc, _) => brought.collected = Some(gc),
                 Entry::Crash(head) => brought.crash = crash(&head),
                 Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
                 Entry::Json(line) => brought.app_bytes += length(line) + 1,

@@ -133,7 +133,7 @@ fn found<'a>(framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> ([Tall
             let all = i64::try_from(totals.goroutines + totals.threads).unwrap();
             dumps.add("goroutine".to_owned(), -all);
         }
-        Entry::Gc(_) | Entry::Crash(_) | Entry::Goroutines(_) => {}
+        Entry::Gc(..) | Entry::Crash(_) | Entry::Goroutines(_) => {}
     };
     for piece in pieces {
         assembler.feed(piece, &mut take);

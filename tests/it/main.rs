@@ -20,6 +20,7 @@ mod docker;
 mod dump;
 mod evidence;
 mod faults;
+mod formats;
 mod hang;
 mod inits;
 mod input;
