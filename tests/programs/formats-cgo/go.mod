@@ -1,3 +1,0 @@
-module example.com/formatscgo
-
-go 1.19

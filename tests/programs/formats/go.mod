@@ -1,3 +1,0 @@
-module example.com/formats
-
-go 1.19

@@ -1,3 +1,0 @@
-module locksup
-
-go 1.19
