@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::out;
 use crate::exit::Code;
 use crate::go::buildinfo::BuildInfo;
-use crate::host::cgroup::{self, Counters, MemoryUse};
+use crate::host::cgroup::{self, Counters, Depth, MemoryUse};
 use crate::host::files::Root;
 use crate::linux::cgroup::{Throttling, Version};
 use crate::policy::limits::{Finding, Limits, Subject};
@@ -107,7 +107,7 @@ fn parse(args: Vec<OsString>) -> Result<Option<Request>, String> {
 }
 
 fn gather(request: &Request) -> Report {
-    let (limits, places) = cgroup::read(&request.root, request.pid);
+    let (limits, places) = cgroup::read(&request.root, request.pid, Depth::Everything);
     let counters = Counters::open(&request.root, &places);
     let environment = environment(request);
     let user = |name: &str| {

@@ -29,10 +29,11 @@ use crate::policy::settings::{self, Options, Runtime, Settings};
 use crate::policy::startable::{self, Program};
 use crate::sys::signals::{self, Mask, SignalFd};
 use crate::sys::spawn::{Plan, replace, spawn};
-use crate::sys::{clock, fd, job};
-use crate::units::Pid;
-use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::sys::{clock, fd, job, start};
+use crate::units::{Now, Pid};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -42,7 +43,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Code {
     // SIGCHLD that our parent ignored works again.
     signals::watch_children();
     let inherited = signals::set_mask(Mask::ALL);
-    match arguments::read(arguments, std::env::vars_os()) {
+    match arguments::read(arguments, own_variables()) {
         Ok(Asked::Run(run)) => match std::env::var_os("GOINIT_DISABLED") {
             Some(reason) => disabled(&run, &reason, inherited),
             None => Start::new(*run).go(),
@@ -60,6 +61,16 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Code {
             Code::FAILED
         }
     }
+}
+
+/// What belongs to the program that was just started.
+struct Born {
+    child: Pid,
+    at: Now,
+    signals: SignalFd,
+    pipe: Option<fd::Pipe>,
+    log: Option<OwnedFd>,
+    terminal: Option<BorrowedFd<'static>>,
 }
 
 /// What the start collects on its way.
@@ -92,7 +103,7 @@ impl Start {
 
     /// Starts the program and stays with it.
     fn go(mut self) -> Code {
-        let (limits, places) = cgroup::read(&self.root, None);
+        let (limits, places) = cgroup::read(&self.root, None, cgroup::Depth::Deciding);
         let command = self.run.command.first().cloned().unwrap_or_default();
         let path = std::env::var_os("PATH");
         let program = match program::find(&self.root, &command, path.as_deref()) {
@@ -145,12 +156,10 @@ impl Start {
         places: &Places,
         signals: SignalFd,
     ) -> Code {
-        let Resize { settings, limits, .. } = &start;
         // First what the run needs, then what it can do without: descriptors may be scarce.
         let pipe = if self.interactive { None } else { self.log_pipe() };
         let log = fd::own_stderr();
-        let waker = fd::Waker::new().ok();
-        let config = self.run.wishes.config.clone();
+        let config = &self.run.wishes.config;
         diagnostics::install(config.verbose);
         let terminal = (!config.single_child).then(foreground_terminal).flatten();
         let descriptors: Vec<_> = pipe.iter().map(|pipe| (fd::number(&pipe.writer), 2)).collect();
@@ -158,7 +167,7 @@ impl Start {
         let plan = Plan {
             path: &c_string(OsStr::new(&program.path)),
             args: &self.run.command.iter().map(|arg| c_string(arg)).collect::<Vec<_>>(),
-            env: environment(settings),
+            env: environment(&start.settings),
             descriptors: &descriptors,
             own_group: !config.single_child,
             terminal: terminal.map(|fd| fd::number(&fd)),
@@ -173,13 +182,25 @@ impl Start {
                 return self.refuse(code, &sentence);
             }
         };
+        let born = Born { child, at, signals, pipe, log, terminal };
+        self.stay(program, start, places, born)
+    }
+
+    /// The program runs: becomes its supervisor. Never inlined, so that the pages of its large
+    /// stack frame are first touched when the program does not wait for it any more.
+    #[inline(never)]
+    fn stay(mut self, program: &Program, start: Resize, places: &Places, born: Born) -> Code {
+        let Born { child, at, signals, pipe, log, terminal } = born;
+        let config = self.run.wishes.config.clone();
         // Before anything else: the program may hide itself at any moment from here on.
         let go = program.runtime().is_some();
         let early = if go { Early::open(child) } else { Early::default() };
         let own = pipe.iter().flat_map(|pipe| [pipe.reader.as_fd(), pipe.writer.as_fd()]);
         let own = own.chain(early.files().map(|(_, file)| file.as_fd()));
-        let own = own.chain(log.as_ref().map(AsFd::as_fd)).chain(waker.as_ref().map(AsFd::as_fd));
+        let own = own.chain(log.as_ref().map(AsFd::as_fd));
         fd::close_all_but(&own.chain([signals.as_fd()]).collect::<Vec<_>>());
+        // Descriptors may be scarce: what writes the log comes before what looks around.
+        let waker = fd::Waker::new().ok();
         // Nobody is killed for memory between exec and here, and the start is not kept waiting.
         let oom_kills = OomWatch::new(&self.root, places);
         let lookout = Lookout::new(child, early, places, config.dump_dir.clone());
@@ -187,8 +208,9 @@ impl Start {
         let stderr = pipe.map(|pipe| pipe.reader);
         if let Some(stderr) = &stderr {
             let _ = fd::set_nonblocking(stderr.as_fd());
+            fd::enlarge_pipe(stderr.as_fd());
         }
-        self.greet(child, program, settings, limits, framing);
+        self.greet(child, program, &start, framing);
         let raw = match &config.raw {
             Some(Raw::File(path)) => Some(Sink::to_file(path.clone(), fd::Waker::new().ok())),
             Some(Raw::Log) | None => None,
@@ -202,7 +224,7 @@ impl Start {
             interactive: self.interactive,
             at: at.mono,
         };
-        let heartbeat_ms = heartbeat(settings);
+        let heartbeat_ms = heartbeat(&start.settings);
         let diagnosis = Diagnosis::new(
             &config,
             Setup {
@@ -237,14 +259,8 @@ impl Start {
     }
 
     /// Posts the first records.
-    fn greet(
-        &mut self,
-        child: Pid,
-        program: &Program,
-        settings: &Settings,
-        limits: &Limits,
-        framing: fd::Framing,
-    ) {
+    fn greet(&mut self, child: Pid, program: &Program, start: &Resize, framing: fd::Framing) {
+        let Resize { settings, limits, .. } = start;
         let now = clock::now();
         let not_first = job::own_pid() != 1;
         let command: Vec<_> =
@@ -348,16 +364,25 @@ fn foreground_terminal() -> Option<BorrowedFd<'static>> {
 }
 
 /// The program's environment: ours with the settings in place of what they replace.
-fn environment(settings: &Settings) -> Vec<CString> {
-    let replaced = |name: &OsStr| settings.env.iter().any(|var| name == var.name);
-    let kept = std::env::vars_os().filter(|(name, _)| !replaced(name)).map(|(name, value)| {
-        let mut text = name.into_vec();
-        text.push(b'=');
-        text.extend_from_slice(value.as_bytes());
-        text
-    });
-    let set = settings.env.iter().map(|var| format!("{}={}", var.name, var.value).into_bytes());
-    kept.chain(set).filter_map(|text| CString::new(text).ok()).collect()
+fn environment(settings: &Settings) -> Vec<Cow<'static, CStr>> {
+    let named = |entry: &[u8], name: &str| {
+        entry.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+    };
+    let replaced = |entry: &CStr| settings.env.iter().any(|var| named(entry.to_bytes(), var.name));
+    let kept = start::environment().filter(|entry| !replaced(entry)).map(Cow::Borrowed);
+    let set = settings.env.iter().map(|var| format!("{}={}", var.name, var.value));
+    kept.chain(set.filter_map(|text| CString::new(text).ok().map(Cow::Owned))).collect()
+}
+
+/// The variables that may be meant for us: goinit's and tini's.
+fn own_variables() -> impl Iterator<Item = (OsString, OsString)> {
+    start::environment().filter_map(|entry| {
+        let entry = entry.to_bytes();
+        let ours = entry.starts_with(b"GOINIT_") || entry.starts_with(b"TINI_");
+        let at = entry.iter().position(|b| *b == b'=').filter(|_| ours)?;
+        let (name, value) = (entry.get(..at)?, entry.get(at + 1..)?);
+        Some((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
+    })
 }
 
 /// Arguments and variables come from exec and hold no NUL.

@@ -165,6 +165,10 @@ fn unquote(text: &str) -> Option<(String, &str)> {
 
 /// The first aligned magic in a part of the file.
 fn find(file: &dyn ReadAt, offset: u64, count: u64) -> Option<u64> {
+    let mut first = [0; MAGIC.len()];
+    if file.read_at(offset, &mut first) == first.len() && first == *MAGIC {
+        return Some(offset);
+    }
     let mut chunk = vec![0; CHUNK.min(index(count).max(MAGIC.len()))];
     let finder = memchr::memmem::Finder::new(MAGIC);
     let mut done = 0;

@@ -1,36 +1,33 @@
 //! From whole lines to entries. The state is what spans several lines: a detailed snapshot, the
 //! head of a crash that is not proven yet, a dump. Each of them is bounded and given up in order.
 
-use super::crash::{Pending, Says, begins};
-use super::detail::{self, Gathering};
+use super::crash::{Pending, Says, begins, leads};
 use super::dump::Dump;
 use super::entry::{Entry, Text};
 use super::scan::{after, first, trim_start};
 use super::snapshot::Snapshot;
 use super::traceback::header;
-use super::{gc, init, json};
+use super::{detail, gc, init, json};
 
 /// Other people's lines inside a detailed snapshot or a crash dump before it is closed.
 const FOREIGN_LINES: u32 = 64;
-/// For so many detailed snapshots a second runtime is reckoned with after it was seen.
-const SEVERAL: u32 = 1_000;
+/// Bytes of lines that are kept because a `fatal error:` may follow.
+const LEAD_BYTES: usize = 8 * 1024;
 /// Bytes of an unproven goroutine that are kept to be given back as text.
 const HELD_BYTES: usize = 64 * 1024;
 
 /// Turns lines into entries.
 #[derive(Debug, Default)]
 pub(crate) struct Classifier {
-    snapshot: Option<Gathering>,
-    /// The detailed snapshot before, until it is sure that all its lines came before this one.
-    before: Option<Gathering>,
-    /// Detailed snapshots whose Ps and Ms were not all listed when another began.
-    unlisted: u32,
-    /// For so many detailed snapshots more a second runtime is reckoned with.
-    several: u32,
+    snapshot: Option<Snapshot>,
+    /// Lines that the runtime prints before a `fatal error:`, each with its newline.
+    lead: Vec<u8>,
     head: Option<Pending>,
     dump: Option<Dump>,
     /// Lines of a goroutine that no crash announced, each with its newline.
     held: Vec<u8>,
+    /// A line that is the name of a C function if a place follows.
+    symbol: Option<Vec<u8>>,
     /// Lines of others since the snapshot or the dump began.
     foreign: u32,
     /// Blanks that an indented paste has before each line of a dump.
@@ -40,7 +37,29 @@ pub(crate) struct Classifier {
 impl Classifier {
     /// Whether nothing spans lines: the next line can be judged alone.
     pub(crate) fn idle(&self) -> bool {
-        self.snapshot.is_none() && self.head.is_none() && self.dump.is_none()
+        self.snapshot.is_none()
+            && self.lead.is_empty()
+            && self.head.is_none()
+            && self.dump.is_none()
+    }
+
+    /// Whether the head of a crash waits for what follows it.
+    pub(crate) fn expects(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Whether a head is held that will be denied unless more comes.
+    pub(crate) fn doubts(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| !head.stands())
+    }
+
+    /// The first piece of a line that is too long to be held; it was handed out as text.
+    pub(crate) fn long(&mut self, piece: &[u8]) {
+        if self.idle()
+            && let Some((kind, _)) = begins(piece)
+        {
+            self.head = Some(Pending::told(kind, piece));
+        }
     }
 
     /// Whether what is held is the runtime's for sure: a snapshot, or a dump that has goroutines.
@@ -53,67 +72,15 @@ impl Classifier {
         self.snapshot.is_some() || self.dump.is_some()
     }
 
-    /// Whether the words of a crash may follow: it has begun, and no goroutine was printed.
-    pub(crate) fn expects_words(&self) -> bool {
-        self.dump.is_none()
-    }
-
-    /// A second runtime prints: the lines behind a detailed snapshot may be the other one's.
-    pub(crate) fn several(&mut self) {
-        self.several = SEVERAL;
-    }
-
-    /// A line behind a detailed snapshot cannot be told from another runtime's.
-    pub(crate) fn doubt_detail(&mut self) {
-        self.several();
-        let both = self.snapshot.iter_mut().chain(&mut self.before);
-        both.for_each(Gathering::mix);
-    }
-
-    /// A record was lost of which the detail may follow: whose that is will not be known.
-    pub(crate) fn lost(&mut self) {
-        self.doubt_detail();
-        self.unlisted = self.unlisted.saturating_add(1);
-    }
-
     /// A snapshot's first line was read; its detail may follow.
     pub(crate) fn sched(&mut self, snapshot: Snapshot, out: &mut impl FnMut(Entry<'_>)) {
-        if snapshot.gcwaiting.is_none() {
-            if self.several == 0 {
-                self.flush_snapshot(out);
-            }
-            return out(Entry::Sched(snapshot));
+        self.flush_snapshot(out);
+        if snapshot.gcwaiting.is_some() {
+            self.snapshot = Some(snapshot);
+            self.foreign = 0;
+        } else {
+            out(Entry::Sched(snapshot));
         }
-        if let Some(before) = self.before.take() {
-            out(Entry::Sched(before.finish()));
-        }
-        self.foreign = 0;
-        self.several = self.several.saturating_sub(1);
-        if let Some(mut last) = self.snapshot.take() {
-            if !last.listed() {
-                self.unlisted = self.unlisted.saturating_add(1);
-                last.mix();
-            }
-            self.before = Some(last);
-        }
-        self.snapshot = Some(Gathering::new(snapshot, self.unlisted > 0));
-    }
-
-    /// Offers a line to the detailed snapshot; true when it was taken.
-    fn detail(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
-        let Some(snapshot) = &mut self.snapshot else { return false };
-        let listed = snapshot.listed();
-        let says = snapshot.line(line);
-        if says == detail::Says::Another {
-            self.doubt_detail();
-        } else if !listed && snapshot.listed() {
-            // Nothing of the one before came in between: it was complete.
-            self.unlisted = if snapshot.sound() { 0 } else { self.unlisted.saturating_sub(1) };
-            if let Some(before) = self.before.take() {
-                out(Entry::Sched(before.finish()));
-            }
-        }
-        says != detail::Says::Torn
     }
 
     /// One whole line, without its newline.
@@ -137,7 +104,9 @@ impl Classifier {
     /// Gives out what is held, as far as it is whole: nothing more came for a while.
     pub(crate) fn pause(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         self.flush_snapshot(out);
-        self.prove_head(out);
+        self.flush_lead(out);
+        self.settle_head(out);
+        self.flush_symbol(out);
         if self.dump.as_ref().is_some_and(|dump| !dump.inside()) {
             self.end_dump(out);
         }
@@ -146,31 +115,57 @@ impl Classifier {
     /// Gives out everything: the stream has ended.
     pub(crate) fn end(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         self.flush_snapshot(out);
-        self.prove_head(out);
+        self.flush_lead(out);
+        self.settle_head(out);
         self.end_dump(out);
     }
 
     fn flush_snapshot(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        self.unlisted = 0;
-        for snapshot in [self.before.take(), self.snapshot.take()].into_iter().flatten() {
-            out(Entry::Sched(snapshot.finish()));
+        if let Some(snapshot) = self.snapshot.take() {
+            out(Entry::Sched(snapshot));
         }
     }
 
-    fn prove_head(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+    /// Nothing fatal followed the lines that were kept for it.
+    fn flush_lead(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let lead = std::mem::take(&mut self.lead);
+        give_back(&lead, out);
+    }
+
+    /// The line that was kept is no function of C. Stacks that no crash announced end there.
+    fn flush_symbol(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if let Some(line) = self.symbol.take() {
+            if self.dump.as_ref().is_some_and(|dump| !dump.crash()) {
+                self.end_goroutine(out);
+            }
+            text(&line, out);
+        }
+    }
+
+    /// Nothing follows the head: it stands alone, or it was the program's.
+    fn settle_head(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        match &self.head {
+            Some(head) if head.stands() => self.prove_head(false, out),
+            Some(_) => self.deny_head(out),
+            None => {}
+        }
+    }
+
+    fn prove_head(&mut self, proven: bool, out: &mut impl FnMut(Entry<'_>)) {
         if let Some(head) = self.head.take() {
-            out(Entry::Crash(head.head()));
+            out(Entry::Crash(head.head(proven)));
             self.dump = Some(Dump::new(true));
             self.foreign = 0;
         }
     }
 
     fn end_dump(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        self.flush_symbol(out);
         self.end_goroutine(out);
         let Some(dump) = self.dump.take() else { return };
         let totals = dump.end(|group| out(Entry::Goroutines(group)));
         self.indent = 0;
-        if totals.goroutines > 0 || totals.threads > 0 {
+        if totals.bytes > 0 {
             out(Entry::DumpEnd(totals));
         }
     }
@@ -181,10 +176,8 @@ impl Classifier {
         let Some(dump) = &mut self.dump else { return false };
         let denied = dump.inside() && !self.held.is_empty() && !dump.credible();
         if denied {
-            dump.discard();
-            for line in self.held.strip_suffix(b"\n").unwrap_or_default().split(|b| *b == b'\n') {
-                text(line, out);
-            }
+            dump.discard(self.held.len());
+            give_back(&self.held, out);
         }
         dump.finish();
         self.held.clear();
@@ -194,27 +187,39 @@ impl Classifier {
     /// Offers the line to what is in progress; true when that took it.
     fn continues(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
         let bare = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.snapshot.is_some() {
-            if self.detail(bare, out) {
+        if let Some(snapshot) = &mut self.snapshot {
+            if detail::looks_like(bare)
+                && detail::add(snapshot.detail.get_or_insert_default(), bare)
+            {
                 return true;
             }
             self.foreign = self.foreign.saturating_add(1);
             if self.foreign > FOREIGN_LINES || runtime_line(bare) {
-                if self.several > 0 {
-                    // It may be the other runtime that crashes.
-                    self.doubt_detail();
-                }
                 self.flush_snapshot(out);
+            }
+        }
+        if !self.lead.is_empty() {
+            if leads(bare, true) && self.lead.len().saturating_add(bare.len()) < LEAD_BYTES {
+                self.lead(bare);
+                return true;
+            }
+            if !bare.starts_with(b"fatal error: ") {
+                self.flush_lead(out);
             }
         }
         if let Some(head) = &mut self.head {
             match head.next(bare) {
                 Says::Belongs => return true,
-                Says::Proves => self.prove_head(out),
+                Says::Proves => self.prove_head(true, out),
                 Says::Denies => self.deny_head(out),
             }
         }
         self.dump.is_some() && self.dump_line(line, bare, out)
+    }
+
+    fn lead(&mut self, line: &[u8]) {
+        self.lead.extend_from_slice(line);
+        self.lead.push(b'\n');
     }
 
     fn deny_head(&mut self, out: &mut impl FnMut(Entry<'_>)) {
@@ -227,11 +232,21 @@ impl Classifier {
 
     fn dump_line(&mut self, line: &[u8], bare: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
         let bare = after(bare, self.indent.min(bare.len().saturating_sub(trim_start(bare).len())));
+        let c_frame = c_place(bare).then(|| self.symbol.take()).flatten();
+        self.flush_symbol(out);
         let Some(dump) = &mut self.dump else { return false };
         if dump.inside() {
             if bare.is_empty() {
                 // The blank line behind what was only text is text as well.
-                return !self.end_goroutine(out);
+                let denied = self.end_goroutine(out);
+                self.counted(line, !denied);
+                return !denied;
+            }
+            if let Some(symbol) = c_frame {
+                dump.c_frame(symbol.strip_suffix(b"\r").unwrap_or(&symbol), bare);
+                self.hold(&symbol);
+                self.hold(line);
+                return true;
             }
             if bare.first() == Some(&b'g') && header(bare).is_some() {
                 self.end_goroutine(out);
@@ -239,6 +254,10 @@ impl Classifier {
             }
             if dump.line(bare) {
                 self.hold(line);
+                return true;
+            }
+            if symbol(bare) {
+                self.symbol = Some(line.to_vec());
                 return true;
             }
             if !dump.crash() {
@@ -250,6 +269,7 @@ impl Classifier {
         }
         if self.dump.as_ref().is_some_and(Dump::crash) {
             if scaffold(bare) {
+                self.counted(line, true);
                 return true;
             }
             self.foreign = self.foreign.saturating_add(1);
@@ -261,8 +281,16 @@ impl Classifier {
         false
     }
 
+    /// Counts a line of the dump.
+    fn counted(&mut self, line: &[u8], belongs: bool) {
+        if let Some(dump) = self.dump.as_mut().filter(|_| belongs) {
+            dump.count(line.len().saturating_add(1));
+        }
+    }
+
     /// Keeps a line of an unproven goroutine; one that is too long for that is believed.
     fn hold(&mut self, line: &[u8]) {
+        self.counted(line, true);
         if self.held.is_empty() {
             return;
         }
@@ -279,6 +307,7 @@ impl Classifier {
         let Some(found) = header(bare) else { return false };
         let dump = self.dump.get_or_insert_with(|| Dump::new(false));
         dump.begin(&found);
+        dump.count(line.len().saturating_add(1));
         self.held.clear();
         if !dump.crash() {
             self.held.extend_from_slice(first(line, HELD_BYTES));
@@ -297,8 +326,8 @@ impl Classifier {
                 }
             }
             Some(b'g') => {
-                if let Some(trace) = gc::parse(bare) {
-                    return out(Entry::Gc(trace));
+                if let Some((trace, more)) = gc::parse(bare) {
+                    return out(Entry::Gc(trace, more));
                 }
                 if self.goroutine(line, bare) {
                     return;
@@ -306,10 +335,12 @@ impl Classifier {
             }
             Some(b'p' | b'f' | b'S') => {
                 if let Some((kind, _)) = begins(bare) {
-                    self.head = Some(Pending::new(kind, bare));
+                    let lead = std::mem::take(&mut self.lead);
+                    self.head = Some(Pending::new(kind, lead, bare));
                     return;
                 }
             }
+            Some(b'r' | b'u') if leads(bare, false) => return self.lead(bare),
             Some(b' ' | b'\t') => {
                 let words = trim_start(bare);
                 if words.starts_with(b"goroutine ") {
@@ -331,6 +362,32 @@ fn text(line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
     out(Entry::Text(Text::line(line)));
 }
 
+/// Hands out lines that were kept, each with its newline, as text.
+fn give_back(lines: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+    for line in lines.split_inclusive(|b| *b == b'\n') {
+        text(line.strip_suffix(b"\n").unwrap_or(line), out);
+    }
+}
+
+/// Whether a line can be the name of a C function, as a symbolizer that the program has set tells
+/// it (runtime/traceback.go, `printOneCgoTraceback`).
+fn symbol(line: &[u8]) -> bool {
+    line == b"non-Go function"
+        || (line.len() <= 512
+            && line.first().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'~'))
+            && line.iter().all(|b| b.is_ascii_graphic()))
+}
+
+/// The place of a C function: a tab, then perhaps file and line, and always `pc=0x…` at the end.
+fn c_place(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"\t") else { return false };
+    let Some(at) = memchr::memmem::rfind(rest, b"pc=0x") else { return false };
+    let digits = after(rest, at.saturating_add(5));
+    (at == 0 || first(rest, at).ends_with(b" "))
+        && digits.iter().all(u8::is_ascii_hexdigit)
+        && memchr::memmem::find(rest, b" +0x").is_none()
+}
+
 /// Lines by which the runtime goes on after a detailed snapshot.
 fn runtime_line(line: &[u8]) -> bool {
     line.starts_with(b"goroutine ") || line.starts_with(b"runtime stack:") || begins(line).is_some()
@@ -344,6 +401,7 @@ fn scaffold(line: &[u8]) -> bool {
         || line.starts_with(b"runtime stack:")
         || line.starts_with(b"[signal ")
         || line.starts_with(b"signal arrived during ")
+        || line.starts_with(b"instruction bytes: ")
         || register(line)
         || !matches!(super::traceback::line(line), super::traceback::Line::Other)
 }

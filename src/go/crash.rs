@@ -3,8 +3,10 @@
 
 use super::scan::{after, decimal, first};
 
-/// Longest head that is kept: a panic text can be any length.
-pub(crate) const HEAD_BYTES: usize = 8 * 1024;
+/// Longest head that is kept: a panic text can be any length. More than the longest line.
+pub(crate) const HEAD_BYTES: usize = 72 * 1024;
+/// What is kept of a first line that was too long to be held.
+const LONG: usize = 4 * 1024;
 
 /// What kind of crash it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +39,16 @@ pub struct CrashHead<'a> {
     /// The text behind `panic: ` or `fatal error: `, or the signal line (`SIGQUIT: quit`). Later
     /// lines of the text and chained panics follow, each behind a newline.
     pub message: &'a [u8],
-    /// The text of the `[signal …]` line: `SIGSEGV: segmentation violation code=… addr=… pc=…`.
+    /// The text of the `[signal …]` line: `SIGSEGV: segmentation violation code=… addr=… pc=…`;
+    /// after a signal line where it struck: `PC=… m=0 sigcode=1 addr=0x0` and the line behind it.
     pub signal: Option<&'a [u8]>,
     /// More than one panic is in the chain.
     pub chained: bool,
+    /// What the runtime printed before it: `runtime: goroutine stack exceeds 1000000000-byte
+    /// limit`, `unexpected fault address 0xdead0000`.
+    pub lead: Option<&'a [u8]>,
+    /// Something followed that only the runtime prints; else these words alone look like it.
+    pub proven: bool,
 }
 
 impl<'a> CrashHead<'a> {
@@ -75,12 +83,30 @@ fn signal(line: &[u8]) -> bool {
         })
 }
 
+/// Whether the runtime prints such a line before a `fatal error:`; `follows` = one such line came
+/// already.
+pub(crate) fn leads(line: &[u8], follows: bool) -> bool {
+    line.starts_with(b"runtime: ")
+        || line.starts_with(b"unexpected fault address ")
+        // A bad pointer and the object that holds it (runtime/mbitmap.go, `badPointer`).
+        || (follows
+            && (line.starts_with(b"object=")
+                || line.starts_with(b" *(object+")
+                || line.starts_with(b" ...")))
+}
+
 /// A head that waits for the line that proves it: the program can print `panic: …` itself.
 #[derive(Debug)]
 pub(crate) struct Pending {
     kind: CrashKind,
     /// The lines as they came, each with a newline, to give them back when it was no crash.
     lines: Vec<u8>,
+    /// Bytes at the start of `lines` that came before the head.
+    lead: usize,
+    /// The first line was handed out as text already, because of its length.
+    told: bool,
+    /// A line that only the runtime prints belongs to the head.
+    proven: bool,
     /// Where the `[signal …]` text stands in `lines`.
     signal: Option<(usize, usize)>,
     /// The last line was empty: a traceback may follow now.
@@ -99,11 +125,18 @@ pub(crate) enum Says {
 }
 
 impl Pending {
-    pub(crate) fn new(kind: CrashKind, line: &[u8]) -> Self {
-        let mut lines = Vec::with_capacity(line.len().saturating_add(128));
-        lines.extend_from_slice(first(line, HEAD_BYTES));
-        lines.push(b'\n');
-        Self { kind, lines, signal: None, blank: false }
+    /// A head behind the lines that lead to it, each with its newline.
+    pub(crate) fn new(kind: CrashKind, mut lead: Vec<u8>, line: &[u8]) -> Self {
+        let before = lead.len();
+        lead.extend_from_slice(first(line, HEAD_BYTES));
+        lead.push(b'\n');
+        let (told, proven) = (false, false);
+        Self { kind, lines: lead, lead: before, told, proven, signal: None, blank: false }
+    }
+
+    /// A head whose first line is too long to be held, and was handed out as text.
+    pub(crate) fn told(kind: CrashKind, line: &[u8]) -> Self {
+        Self { told: true, ..Self::new(kind, Vec::new(), first(line, LONG)) }
     }
 
     /// Judges the next line and takes it when it belongs to the head.
@@ -114,10 +147,14 @@ impl Pending {
             let start = self.lines.len();
             self.lines.extend_from_slice(line);
             self.lines.push(b'\n');
+            let end = start.saturating_add(line.len());
             if let Some(text) = line.strip_prefix(b"[signal ") {
                 let text = text.strip_suffix(b"]").unwrap_or(text);
                 let start = start.saturating_add(8);
                 self.signal = Some((start, start.saturating_add(text.len())));
+            } else if self.kind == CrashKind::Signal && struck(line) {
+                self.proven = true;
+                self.signal = Some((self.signal.map_or(start, |(start, _)| start), end));
             }
         }
         says
@@ -127,13 +164,17 @@ impl Pending {
         if self.lines.len().saturating_add(line.len()) > HEAD_BYTES {
             return Says::Denies;
         }
-        if line.starts_with(b"[signal SIG") {
+        if line.starts_with(b"[signal SIG") || (self.kind == CrashKind::Signal && struck(line)) {
             return Says::Belongs;
         }
-        if proves(line) && (self.blank || self.kind != CrashKind::Panic) {
+        if self.proven || (proves(line) && (self.blank || self.kind != CrashKind::Panic)) {
             return Says::Proves;
         }
         if line.is_empty() || self.kind == CrashKind::Panic {
+            return Says::Belongs;
+        }
+        // Two threads can find the same fault at once.
+        if self.kind == CrashKind::Fatal && line.starts_with(b"fatal error: ") {
             return Says::Belongs;
         }
         // After `fatal error:` the runtime may print the fault's address or its own state; the
@@ -144,10 +185,27 @@ impl Pending {
         Says::Denies
     }
 
-    /// The head's own text; `None` when nothing was said.
-    pub(crate) fn head(&self) -> CrashHead<'_> {
-        let end = self.signal.map_or(self.lines.len(), |(start, _)| start.saturating_sub(8));
-        let mut text = first(&self.lines, end);
+    /// Whether it can stand without a proof (GOTRACEBACK=none prints none): nothing followed but
+    /// what belongs to the text of a panic in any version.
+    pub(crate) fn stands(&self) -> bool {
+        match self.kind {
+            CrashKind::Fatal => true,
+            CrashKind::Signal => self.proven,
+            CrashKind::Panic => {
+                let lines = after(&self.lines, self.lead).split(|b| *b == b'\n').skip(1);
+                let belongs = |line: &[u8]| {
+                    line.is_empty() || line.starts_with(b"\t") || line.starts_with(b"[signal SIG")
+                };
+                self.proven || (!self.told && lines.into_iter().all(belongs))
+            }
+        }
+    }
+
+    /// What was read; `proven` = the line behind it is the runtime's for sure.
+    pub(crate) fn head(&self, proven: bool) -> CrashHead<'_> {
+        let end = self.signal.map_or(self.lines.len(), |(start, _)| start);
+        let mut text = after(first(&self.lines, end), self.lead);
+        text = text.strip_suffix(b"[signal ").unwrap_or(text);
         while let Some(rest) = text.strip_suffix(b"\n") {
             text = rest;
         }
@@ -162,19 +220,28 @@ impl Pending {
             message,
             signal: self.signal.and_then(|(start, end)| self.lines.get(start..end)),
             chained: memchr::memmem::find(message, b"\n\tpanic: ").is_some(),
+            lead: (self.lead > 1).then(|| first(&self.lines, self.lead.saturating_sub(1))),
+            proven: proven || self.proven,
         }
     }
 
-    /// The lines as they came.
+    /// The lines as they came, without one that was handed out before.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.strip_suffix(b"\n").unwrap_or(&self.lines).split(|b| *b == b'\n')
+        let lines = self.lines.strip_suffix(b"\n").unwrap_or(&self.lines);
+        lines.split(|b| *b == b'\n').skip(usize::from(self.told))
     }
+}
+
+/// Where a deadly signal struck (runtime/signal_unix.go, `sighandler`).
+fn struck(line: &[u8]) -> bool {
+    line.starts_with(b"PC=0x")
+        || line.starts_with(b"signal arrived during ")
+        || line.starts_with(b"instruction bytes: ")
 }
 
 /// Whether only the runtime goes on so after the head of a crash.
 fn proves(line: &[u8]) -> bool {
     line.starts_with(b"runtime stack:")
-        || line.starts_with(b"PC=0x")
         || line.starts_with(b"PC=")
         || line.strip_prefix(b"goroutine ").is_some_and(|rest| decimal(rest).is_some())
         || line.starts_with(b"\tpanic: ")
@@ -202,26 +269,28 @@ mod tests {
 
     #[test]
     fn a_text_of_many_lines_that_imitates_a_dump_stays_one_text() {
-        let mut head = Pending::new(CrashKind::Panic, b"panic: cannot apply migration 7:");
+        let mut head =
+            Pending::new(CrashKind::Panic, Vec::new(), b"panic: cannot apply migration 7:");
         for line in ["  line 3: syntax error", "goroutine 99 [fake]:", "SCHED 0ms: fake", ""] {
             assert_eq!(head.next(line.as_bytes()), Says::Belongs, "{line}");
         }
         assert_eq!(head.next(b"goroutine 1 [running]:"), Says::Proves);
-        assert_eq!(head.head().first_line(), b"cannot apply migration 7:");
+        assert_eq!(head.head(true).first_line(), b"cannot apply migration 7:");
         assert_eq!(head.lines().count(), 5);
     }
 
     #[test]
     fn a_fatal_error_that_the_program_prints_is_denied_by_its_next_line() {
-        let mut head = Pending::new(CrashKind::Fatal, b"fatal error: printed by the program");
+        let mut head =
+            Pending::new(CrashKind::Fatal, Vec::new(), b"fatal error: printed by the program");
         assert_eq!(head.next(b"and so on"), Says::Denies);
     }
 
     #[test]
     fn the_signal_line_is_kept_apart_from_the_message() {
-        let mut head = Pending::new(CrashKind::Panic, b"panic: nil pointer");
+        let mut head = Pending::new(CrashKind::Panic, Vec::new(), b"panic: nil pointer");
         assert_eq!(head.next(b"[signal SIGSEGV: segmentation violation code=0x1]"), Says::Belongs);
-        assert_eq!(head.head().message, b"nil pointer");
-        assert_eq!(head.head().signal, Some(&b"SIGSEGV: segmentation violation code=0x1"[..]));
+        assert_eq!(head.head(true).message, b"nil pointer");
+        assert_eq!(head.head(true).signal, Some(&b"SIGSEGV: segmentation violation code=0x1"[..]));
     }
 }

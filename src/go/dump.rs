@@ -17,6 +17,8 @@ const FRAMES: usize = 128;
 const FIRST_IDS: usize = 8;
 /// Longest name.
 const NAME: usize = 1_024;
+/// Lines of the ancestors' stacks that a group keeps, and bytes of each.
+const ANCESTRY: usize = 64;
 
 /// A name's number; 0 stands for "too many names".
 type Name = u32;
@@ -67,8 +69,17 @@ struct Members {
     wait_minutes_max: u64,
     locked: u64,
     first_ids: Vec<u64>,
-    labels: Option<Box<[u8]>>,
+    notes: Notes,
     stack: Box<[Name]>,
+}
+
+/// What a goroutine has besides its stack that does not tell groups apart; a group keeps the
+/// first of each kind.
+#[derive(Debug, Default)]
+struct Notes {
+    labels: Option<Box<[u8]>>,
+    remarks: Option<Box<[u8]>>,
+    ancestors: Vec<Box<[u8]>>,
 }
 
 /// A dump in progress.
@@ -93,7 +104,7 @@ struct Current {
     id: u64,
     minutes: u64,
     locked: bool,
-    labels: Option<Box<[u8]>>,
+    notes: Notes,
     /// What a place line belongs to.
     slot: Slot,
 }
@@ -137,8 +148,22 @@ pub struct Totals {
     pub frames: u64,
     /// Goroutines that are in no group because there were too many different stacks.
     pub ungrouped: u64,
+    /// Bytes of all its lines: goroutines, the threads' own stacks, registers, separators.
+    pub bytes: u64,
     /// A crash or a signal caused it; false for stacks that the program printed itself.
     pub crash: bool,
+}
+
+/// At most `most` of a list, the innermost and the outermost, with `gap` where others stood.
+#[must_use]
+pub fn abridged<T>(mut list: Vec<T>, most: usize, gap: T) -> Vec<T> {
+    if list.len() > most {
+        let outer = list.split_off(list.len().saturating_sub(most / 4));
+        list.truncate(most.saturating_sub(most / 4).saturating_sub(1));
+        list.push(gap);
+        list.extend(outer);
+    }
+    list
 }
 
 impl<'a> Group<'a> {
@@ -175,7 +200,20 @@ impl<'a> Group<'a> {
     /// Labels of the first goroutine that has some, as the runtime prints them.
     #[must_use]
     pub fn labels(&self) -> Option<&'a [u8]> {
-        self.members.labels.as_deref()
+        self.members.notes.labels.as_deref()
+    }
+
+    /// Remarks of the header that have no field of their own, of the first goroutine that has
+    /// some: `synctest bubble 4`, and whatever later versions print.
+    #[must_use]
+    pub fn remarks(&self) -> Option<&'a [u8]> {
+        self.members.notes.remarks.as_deref()
+    }
+
+    /// Who created the creators (GODEBUG=tracebackancestors=N), of the first goroutine that tells:
+    /// `[originating from goroutine 1]`, then the functions from the innermost, then its ancestor.
+    pub fn ancestors(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.members.notes.ancestors.iter().map(AsRef::as_ref)
     }
 
     /// The frames from the innermost.
@@ -240,7 +278,11 @@ impl Dump {
             id: header.id,
             minutes: header.minutes,
             locked: header.locked,
-            labels: header.labels.map(Into::into),
+            notes: Notes {
+                labels: header.labels.map(Into::into),
+                remarks: header.remarks(),
+                ancestors: Vec::new(),
+            },
             slot: Slot::None,
         });
     }
@@ -269,7 +311,10 @@ impl Dump {
         let Some(slot) = self.current.as_ref().map(|current| current.slot) else { return false };
         let next = match (stack_line(line), slot) {
             (Line::Other, _) => return false,
-            (Line::Ancestor, _) | (_, Slot::Ancestor) => Slot::Ancestor,
+            (Line::Ancestor, _) | (_, Slot::Ancestor) => {
+                self.ancestor(line);
+                Slot::Ancestor
+            }
             (Line::Remark, slot) => slot,
             (Line::Function(name), _) => {
                 self.pad();
@@ -304,6 +349,41 @@ impl Dump {
         true
     }
 
+    /// Keeps what a line of an ancestor's stack says.
+    fn ancestor(&mut self, line: &[u8]) {
+        let Some(list) = self.current.as_mut().map(|current| &mut current.notes.ancestors) else {
+            return;
+        };
+        let words = match stack_line(line) {
+            Line::Ancestor => line.strip_suffix(b":").unwrap_or(line),
+            // How the runtime starts a goroutine says nothing.
+            Line::Function(name) if name.starts_with(b"runtime.") => return,
+            Line::Function(name) => name,
+            Line::Elided => b"...",
+            // The creator is the next ancestor, and places of functions that are long gone say
+            // no more than their names.
+            Line::CreatedBy(_) | Line::Place(_) | Line::Remark | Line::Other => return,
+        };
+        if list.len() < ANCESTRY {
+            list.push(words.get(..NAME).unwrap_or(words).into());
+        }
+    }
+
+    /// Takes the name of a C function and the line behind it, which has its place.
+    pub(crate) fn c_frame(&mut self, name: &[u8], place: &[u8]) {
+        let Some(current) = &mut self.current else { return };
+        current.slot = Slot::Frame;
+        self.pad();
+        self.push(name);
+        self.totals.frames = self.totals.frames.saturating_add(1);
+        let _ = self.line(place);
+    }
+
+    /// Counts bytes of lines that belong to the dump.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.totals.bytes = self.totals.bytes.saturating_add(u64::try_from(bytes).unwrap_or(0));
+    }
+
     fn creator(&mut self, at: usize, name: &[u8]) {
         let number = self.number(self.expected(at), name);
         if let Some(slot) = self.stack.get_mut(at) {
@@ -333,9 +413,10 @@ impl Dump {
                 && (name == b"main.main" || memchr::memmem::find(name, b".init").is_some()))
     }
 
-    /// Forgets the goroutine in progress.
-    pub(crate) fn discard(&mut self) {
+    /// Forgets the goroutine in progress, and so many bytes of lines.
+    pub(crate) fn discard(&mut self, bytes: usize) {
         self.current = None;
+        self.totals.bytes = self.totals.bytes.saturating_sub(u64::try_from(bytes).unwrap_or(0));
     }
 
     /// Ends the goroutine in progress: it joins its group.
@@ -360,7 +441,7 @@ impl Dump {
                 wait_minutes_max: 0,
                 locked: 0,
                 first_ids: Vec::new(),
-                labels: None,
+                notes: Notes::default(),
                 stack,
             });
             self.members.len().saturating_sub(1)
@@ -394,8 +475,11 @@ impl Members {
         if self.first_ids.len() < FIRST_IDS {
             self.first_ids.push(current.id);
         }
-        if self.labels.is_none() {
-            self.labels = current.labels;
+        let Notes { labels, remarks, ancestors } = current.notes;
+        self.notes.labels = self.notes.labels.take().or(labels);
+        self.notes.remarks = self.notes.remarks.take().or(remarks);
+        if self.notes.ancestors.is_empty() {
+            self.notes.ancestors = ancestors;
         }
     }
 }

@@ -423,7 +423,7 @@ fn string_in(file: &dyn ReadAt, section: &Section, at: u64) -> Option<String> {
 
 fn string_at(file: &dyn ReadAt, offset: u64, limit: usize) -> Option<String> {
     let bytes = read_bytes(file, offset, wide(limit), limit);
-    let end = memchr::memchr(0, &bytes)?;
+    let end = bytes.iter().position(|b| *b == 0)?;
     Some(String::from_utf8_lossy(bytes.get(..end)?).into_owned())
 }
 

@@ -18,8 +18,8 @@ pub enum Entry<'a> {
     Damaged(&'a [u8]),
     /// A package's initialisation has finished.
     Init(InitTrace<'a>),
-    /// A garbage collection has finished.
-    Gc(GcTrace),
+    /// A garbage collection has finished; the bytes are what no known version prints.
+    Gc(GcTrace, &'a [u8]),
     /// The first words of a crash or of a dump on request.
     Crash(CrashHead<'a>),
     /// Goroutines with equal stacks; all groups come at the end of a dump, largest first.

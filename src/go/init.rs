@@ -19,27 +19,36 @@ pub struct InitTrace<'a> {
     pub bytes: u64,
     /// Number of its allocations.
     pub allocs: u64,
+    /// Everything from the first field that is not known.
+    pub more: &'a [u8],
 }
 
-/// Reads an inittrace line, without its newline.
+/// Reads an inittrace line, without its newline. The figures are told by their units; what no
+/// version so far prints is kept as it stands.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<InitTrace<'_>> {
     let rest = line.strip_prefix(b"init ")?;
     let (package, rest) = split(rest, b" @")?;
-    let (at, rest) = split(rest, b" ms, ")?;
-    let (duration, rest) = split(rest, b" ms clock, ")?;
-    let (bytes, rest) = split(rest, b" bytes, ")?;
-    let allocs = rest.strip_suffix(b" allocs")?;
+    let (at, mut rest) = split(rest, b" ms, ")?;
+    let (mut duration, mut bytes, mut allocs, mut more) = (None, None, None, &b""[..]);
+    while !rest.is_empty() {
+        let (field, later) = split(rest, b", ").unwrap_or((rest, b""));
+        if let Some(value) = field.strip_suffix(b" ms clock") {
+            duration = Some(figure(value)?);
+        } else if let Some(value) = field.strip_suffix(b" bytes") {
+            bytes = Some(whole(value)?);
+        } else if let Some(value) = field.strip_suffix(b" allocs") {
+            allocs = Some(whole(value)?);
+        } else if more.is_empty() {
+            more = rest;
+        }
+        rest = later;
+    }
     if package.is_empty() {
         return None;
     }
-    Some(InitTrace {
-        package,
-        at_ms: figure(at)?,
-        duration_ms: figure(duration)?,
-        bytes: whole(bytes)?,
-        allocs: whole(allocs)?,
-    })
+    let (at_ms, duration_ms, bytes, allocs) = (figure(at)?, duration?, bytes?, allocs?);
+    Some(InitTrace { package, at_ms, duration_ms, bytes, allocs, more })
 }
 
 #[cfg(test)]
@@ -55,8 +64,18 @@ mod tests {
             duration_ms: 11.0,
             bytes: 18_432,
             allocs: 211,
+            more: b"",
         };
         assert_eq!(parse(line), Some(expected));
+    }
+
+    #[test]
+    fn fields_to_come_are_kept() {
+        let line =
+            b"init net/http @4.2 ms, 11 ms clock, 18432 bytes, 2 goroutines, 211 allocs, new";
+        let trace = parse(line).unwrap();
+        assert_eq!((trace.allocs, trace.more), (211, &b"2 goroutines, 211 allocs, new"[..]));
+        assert_eq!(parse(b"init net/http @4.2 ms, 11 ms clock, 18432 bytes, 2 goroutines"), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub const LINE_LIMIT: usize = 64 * 1024;
 /// A SCHED line may be longer: 4096 Ps need 90 KB.
 const SCHED_LIMIT: usize = 256 * 1024;
 /// Longest write(2) that arrives as one packet; a longer one arrives in several (pipe(7)).
-pub(super) const PACKET: usize = 4096;
+const PACKET: usize = 4096;
 
 /// How the bytes of the program arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +47,12 @@ pub struct Assembler {
     pub(super) raw: Vec<u8>,
     /// The last packet was a full one without newline at its end: the next continues it.
     full_packet: bool,
-    /// Packet mode: lines of others, or the words behind `panic: `; the next packet decides.
-    pub(super) held: Vec<Vec<u8>>,
-    /// Packet mode: records and lines of the runtime in progress.
+    /// A number that could belong to a record or to the text; the next packet decides.
+    pub(super) undecided: Option<Vec<u8>>,
+    /// Packet mode: records in progress.
     pub(super) worlds: Worlds,
+    /// Packet mode: lines in progress beside `text`, the one that was left last at the end.
+    pub(super) parked: Vec<Vec<u8>>,
     /// Packet mode: the last line was put together from several writes, as the runtime prints.
     pub(super) pieced: bool,
     /// A whole line was read that no known version prints just so.
@@ -70,8 +72,9 @@ impl Assembler {
             continues: false,
             raw: Vec::new(),
             full_packet: false,
-            held: Vec::new(),
+            undecided: None,
             worlds: Worlds::default(),
+            parked: Vec::new(),
             pieced: false,
             strange: false,
             finder: Finder::new(HEAD),
@@ -103,7 +106,8 @@ impl Assembler {
         if self.classifier.idle() {
             return (!self.lanes.is_empty() || self.worlds.undecided()).then_some(RUNTIME);
         }
-        Some(if self.classifier.sure() { RUNTIME } else { ANYBODY })
+        let runtime = self.classifier.sure() || self.classifier.doubts();
+        Some(if runtime { RUNTIME } else { ANYBODY })
     }
 
     /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed
@@ -117,6 +121,9 @@ impl Assembler {
 
     /// The stream has ended: hands out everything.
     pub fn end(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if let Some(held) = self.undecided.take() {
+            self.text.extend_from_slice(&held);
+        }
         let raw = std::mem::take(&mut self.raw);
         if !raw.is_empty() {
             self.tangled(&raw, false, out);
@@ -183,7 +190,12 @@ impl Assembler {
 
     /// A line that holds `SCHED ` while nothing is in progress.
     fn whole_line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        if line.starts_with(HEAD)
+        if self.classifier.expects()
+            && line.strip_prefix(b"\t").is_some_and(|l| l.starts_with(HEAD))
+        {
+            // A panic's text, which Go 1.23 and later indent, may look like a record.
+            self.classifier.line(line, out);
+        } else if line.starts_with(HEAD)
             && let Some((snapshot, strange)) = parse(line.strip_suffix(b"\r").unwrap_or(line))
         {
             self.strange |= strange;
@@ -244,6 +256,9 @@ impl Assembler {
     pub(super) fn shed(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         while self.text.len() >= LINE_LIMIT {
             let bytes = first(&self.text, LINE_LIMIT);
+            if !self.continues {
+                self.classifier.long(bytes);
+            }
             out(Entry::Text(Text {
                 bytes,
                 continues: self.continues,
@@ -286,12 +301,7 @@ impl Assembler {
         lane.doubtful |= lane.strange() > 0 && !self.strange;
         match lane.finish() {
             Some(snapshot) => self.classifier.sched(snapshot, out),
-            None => {
-                if lane.detailed() {
-                    self.classifier.lost();
-                }
-                out(Entry::Damaged(lane.raw()));
-            }
+            None => out(Entry::Damaged(lane.raw())),
         }
     }
 

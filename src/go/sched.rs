@@ -6,7 +6,7 @@
 //! versions of Go add some.
 
 use super::scan::{after, decimal, first, narrow};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, unknown};
 
 /// How every record begins; a write of its own.
 pub(crate) const HEAD: &[u8] = b"SCHED ";
@@ -77,6 +77,8 @@ struct Place {
     may_end: bool,
     /// The blank before `[` was seen (up to 1.24 a write of its own).
     blank: bool,
+    /// The minus of a figure was seen, a write of its own.
+    minus: bool,
     /// The last key that is known.
     last: Field,
     /// Keys that are not known, were left out or came too late: no version so far prints these.
@@ -164,6 +166,7 @@ impl Place {
         keys: 0,
         may_end: false,
         blank: false,
+        minus: false,
         last: Field::Gomaxprocs,
         strange: 0,
     };
@@ -273,11 +276,16 @@ impl Place {
     }
 
     fn value(&mut self, field: Field, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
+        if rest == b"-" && !self.minus {
+            self.minus = true;
+            return Some(1);
+        }
         let (value, taken) = value(rest)?;
         if rest.get(taken) == Some(&b'.') {
             return None;
         }
-        sink.scalar(field, value);
+        let minus = std::mem::take(&mut self.minus);
+        sink.scalar(field, if minus { value.saturating_neg() } else { value });
         self.need = Need::Key;
         Some(taken)
     }
@@ -327,18 +335,21 @@ pub(crate) struct Lane {
     raw: Vec<u8>,
     /// A piece could have belonged to another record as well.
     pub(crate) doubtful: bool,
-    /// Lines of others seen since the last piece.
+    /// Packet mode: its place in the order of beginnings.
+    pub(crate) number: u64,
+    /// Lines (of a stream) or whole records (of packets) of others seen since the last piece.
     pub(crate) waited: u32,
 }
 
 impl Lane {
     /// A record of which only `SCHED ` is known.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(number: u64) -> Self {
         Self {
             place: Place::START,
             snapshot: Snapshot::default(),
             raw: HEAD.to_vec(),
             doubtful: false,
+            number,
             waited: 0,
         }
     }
@@ -368,26 +379,6 @@ impl Lane {
         }
         self.waited = 0;
         taken
-    }
-
-    /// Whether all of these bytes are the next pieces, each as the runtime writes it: a newline of
-    /// its own ends detailed records only (the others end in `]` and newline at once), and a
-    /// bracket is not printed together with the blank before it, nor the last one without more.
-    pub(crate) fn fits(&self, bytes: &[u8]) -> bool {
-        (bytes != b"\n" || self.snapshot.gcwaiting.is_some())
-            && bytes != b" ["
-            && bytes != b"]"
-            && self.measure(bytes).0 == bytes.len()
-    }
-
-    /// Whether the runtime is inside a print statement here: all up to the run queue is one, what
-    /// scheddetail adds another. The lists are printed figure by figure.
-    pub(crate) fn locked(&self) -> bool {
-        match self.place.need {
-            Need::Uptime | Need::Unit | Need::Value(_) => true,
-            Need::Key => self.place.last != Field::Runqueue,
-            Need::Item { .. } | Need::Nothing => false,
-        }
     }
 
     /// Whether the keys that only scheddetail prints were seen.
@@ -425,13 +416,19 @@ impl Lane {
         self.place.keys < 2
             || (snapshot.local.len() <= procs
                 && snapshot.schedticks.len() <= procs
-                && possible(snapshot))
+                && snapshot.idleprocs <= snapshot.gomaxprocs)
     }
 
     /// The snapshot, if the record is whole and its parts agree.
     pub(crate) fn finish(&mut self) -> Option<Snapshot> {
-        (self.complete() && !self.doubtful && consistent(&self.snapshot))
-            .then(|| std::mem::take(&mut self.snapshot))
+        if !self.complete() || self.doubtful || !consistent(&self.snapshot) {
+            return None;
+        }
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        if self.place.strange > 0 {
+            snapshot.more = unknown(self.raw());
+        }
+        Some(snapshot)
     }
 }
 
@@ -442,15 +439,7 @@ fn consistent(snapshot: &Snapshot) -> bool {
     fits(&snapshot.local)
         && fits(&snapshot.schedticks)
         && (snapshot.gcwaiting.is_some() || !snapshot.local.is_empty())
-        && possible(snapshot)
-}
-
-/// What the runtime counts under one lock: no more idle ones than there are. A figure that is
-/// still to come is 0.
-fn possible(snapshot: &Snapshot) -> bool {
-    snapshot.idleprocs <= snapshot.gomaxprocs
-        && snapshot.idlethreads <= snapshot.threads
-        && snapshot.needspinning.is_none_or(|flag| flag <= 1)
+        && snapshot.idleprocs <= snapshot.gomaxprocs
 }
 
 /// Reads a whole `SCHED` line (without its newline) that nobody interrupted; tells besides whether
@@ -466,7 +455,11 @@ pub fn parse(line: &[u8]) -> Option<(Snapshot, bool)> {
     let mut place = Place::START;
     let taken = place.walk(body, &mut snapshot);
     let whole = taken == body.len() && place.need == Need::Key && place.may_end;
-    (whole && consistent(&snapshot)).then_some((snapshot, place.strange > 0))
+    let strange = place.strange > 0;
+    if strange {
+        snapshot.more = unknown(line);
+    }
+    (whole && consistent(&snapshot)).then_some((snapshot, strange))
 }
 
 /// Whether `SCHED ` and what follows it can be a record that starts here: the number, the unit
@@ -538,8 +531,22 @@ mod tests {
     }
 
     #[test]
+    fn the_minus_of_a_figure_is_a_write_of_its_own() {
+        let mut lane = Lane::new(1);
+        let pieces = "7|ms: gomaxprocs=|2| idleprocs=|2| threads=|4| spinningthreads=|0| \
+            needspinning=|0| idlethreads=|2| runqueue=|0| gcwaiting=|false| nmidlelocked=|-|1| \
+            stopwait=|-|2| sysmonwait=|false|\n";
+        for piece in pieces.split('|') {
+            assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
+            lane.take(piece.as_bytes());
+        }
+        let snapshot = lane.finish().unwrap();
+        assert_eq!((snapshot.gcwaiting, snapshot.stopwait), (Some(false), Some(-2)));
+    }
+
+    #[test]
     fn a_record_is_put_together_from_single_writes() {
-        let mut lane = Lane::new();
+        let mut lane = Lane::new(1);
         for piece in [
             "7",
             "ms: gomaxprocs=",

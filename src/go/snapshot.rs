@@ -2,6 +2,8 @@
 //!
 //! The runtime's own words are kept for every figure (runtime/proc.go, `schedtrace`).
 
+use super::scan::{after, first, split};
+
 /// What one `SCHED` line says. A figure that this Go version does not print is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -29,16 +31,15 @@ pub struct Snapshot {
     pub gcwaiting: Option<bool>,
     /// Ps that a stop-the-world still waits for (scheddetail only).
     pub stopwait: Option<i64>,
-    /// What the P, M and G lines behind it say (scheddetail, and every crash and SIGQUIT); nothing
-    /// where another runtime's may be among them.
+    /// Keys that are not known, as they stand: `newkey=5 lists=[ 1 2 ]`.
+    pub more: String,
+    /// What the P, M and G lines behind it say (scheddetail, and every crash and SIGQUIT).
     pub detail: Option<Box<Detail>>,
 }
 
 /// The P, M and G lines of a detailed snapshot, summed up while they are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// A line of it is missing or was torn by another writer: what is counted is too little.
-    pub partial: bool,
     /// P lines seen.
     pub procs: u32,
     /// Ps by status: idle, running, in a system call (up to 1.25), stopped for the collector, dead.
@@ -67,12 +68,54 @@ pub struct Detail {
     pub main_reason: Option<String>,
 }
 
+/// Bytes kept of keys that are not known.
+const MORE: usize = 512;
+
 /// Different wait reasons that a [`Detail`] keeps; the runtime knows about fifty.
 pub const REASONS: usize = 64;
 
 /// What `stopwait` starts from when the runtime freezes everything to print a crash
 /// (runtime/proc.go, `freezeStopWait`); an ordinary stop counts Ps.
 const FREEZE: i64 = 0x7fff_ffff;
+
+/// The keys that versions up to 1.27 print.
+const KEYS: [&[u8]; 12] = [
+    b"gomaxprocs",
+    b"idleprocs",
+    b"threads",
+    b"spinningthreads",
+    b"needspinning",
+    b"idlethreads",
+    b"runqueue",
+    b"gcwaiting",
+    b"nmidlelocked",
+    b"stopwait",
+    b"sysmonwait",
+    b"schedticks",
+];
+
+/// The keys of a `SCHED` line that are not known, with their values, as they stand.
+pub(super) fn unknown(line: &[u8]) -> String {
+    let mut more = Vec::new();
+    let mut rest = line;
+    while let Some((_, word)) = split(rest, b" ") {
+        let key = word.iter().take_while(|b| b.is_ascii_lowercase()).count();
+        rest = word;
+        if key == 0 || word.get(key) != Some(&b'=') || KEYS.contains(&first(word, key)) {
+            continue;
+        }
+        let list = word.get(key.saturating_add(1)) == Some(&b'[');
+        let end = memchr::memchr(if list { b']' } else { b' ' }, word);
+        let end = end.map_or(word.len(), |end| end.saturating_add(usize::from(list)));
+        if !more.is_empty() {
+            more.push(b' ');
+        }
+        more.extend_from_slice(first(word, end));
+        rest = after(word, end);
+    }
+    more.truncate(MORE);
+    String::from_utf8_lossy(more.trim_ascii_end()).into_owned()
+}
 
 impl Snapshot {
     /// Entries in all run queues together.

@@ -15,6 +15,21 @@ pub(crate) struct Header<'a> {
     pub(crate) locked: bool,
     /// Profiler labels as printed, with their braces (1.26 and later).
     pub(crate) labels: Option<&'a [u8]>,
+    /// Keys between the number and the bracket that are not known: `prio=3`.
+    keys: &'a [u8],
+    /// Remarks in the bracket that have no field here: `synctest bubble 4`.
+    notes: &'a [u8],
+    /// What stands behind the bracket, unless it is labels.
+    behind: &'a [u8],
+}
+
+impl Header<'_> {
+    /// What the header says besides, in one text.
+    pub(crate) fn remarks(&self) -> Option<Box<[u8]>> {
+        let known = [self.keys, self.notes, self.behind];
+        let parts: Vec<&[u8]> = known.into_iter().filter(|part| !part.is_empty()).collect();
+        (!parts.is_empty()).then(|| parts.join(&b"; "[..]).into())
+    }
 }
 
 /// Reads a header in any form of 1.19 to 1.27:
@@ -29,40 +44,75 @@ pub(crate) fn header(line: &[u8]) -> Option<Header<'_>> {
     let (id, taken) = decimal(rest)?;
     let rest = after(rest, taken).strip_suffix(b":")?;
     // Between the number and the bracket stand only `gp=`, `m=` and `mp=`.
-    let bracket = memchr::memchr(b'[', first(rest, 96))?;
-    let rest = first(rest, bracket).ends_with(b" ").then(|| after(rest, bracket))?;
-    let (inside, labels) = inside(after(rest, 1))?;
-    let mut remarks = inside.split(|b| *b == b',');
-    let state = remarks.next().filter(|state| !state.is_empty())?;
+    let open = memchr::memchr(b'[', first(rest, 96))?;
+    let keys = first(rest, open).strip_suffix(b" ")?;
+    let Bracket { words, labels, behind } = bracket(after(rest, open.saturating_add(1)))?;
+    let (state, remarks) = split(words, b", ").unwrap_or((words, b""));
+    if state.is_empty() {
+        return None;
+    }
     let state = state.strip_suffix(b" (scan)").unwrap_or(state);
-    let mut found = Header { id, state, minutes: 0, locked: false, labels };
-    for remark in remarks {
-        note(&mut found, remark.strip_prefix(b" ").unwrap_or(remark));
+    let (minutes, locked) = (0, false);
+    let mut found =
+        Header { id, state, minutes, locked, labels, keys: unknown(keys), notes: b"", behind };
+    if !remarks.is_empty() {
+        notes(&mut found, remarks);
     }
     Some(found)
 }
 
-/// Splits what follows the opening bracket into the words inside and the labels, which may hold
-/// any text, brackets and colons too.
-fn inside(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    if let Some((words, _)) = split(rest, b" labels:{") {
-        let labels = after(rest, words.len().saturating_add(8)).strip_suffix(b"]")?;
-        return Some((words, Some(labels)));
+/// The keys from the first one that is not known.
+fn unknown(keys: &[u8]) -> &[u8] {
+    let mut rest = keys;
+    while let Some(word) = rest.strip_prefix(b" ") {
+        let end = memchr::memchr(b' ', word).unwrap_or(word.len());
+        if ![&b"gp="[..], b"m=", b"mp="].iter().any(|key| word.starts_with(key)) {
+            return word;
+        }
+        rest = after(word, end);
     }
-    if let Some((words, _)) = split(rest, b"] {") {
-        return Some((words, Some(after(rest, words.len().saturating_add(2)))));
-    }
-    Some((rest.strip_suffix(b"]")?, None))
+    rest
 }
 
-/// One remark behind the state: `3 minutes`, `locked to thread`, `synctest bubble 4`.
-fn note<'a>(header: &mut Header<'a>, remark: &'a [u8]) {
-    if remark == b"locked to thread" {
-        header.locked = true;
-    } else if let Some((minutes, taken)) = decimal(remark)
-        && after(remark, taken).starts_with(b" minute")
-    {
-        header.minutes = minutes;
+/// What follows the opening bracket.
+struct Bracket<'a> {
+    words: &'a [u8],
+    /// May hold any text, brackets and colons too.
+    labels: Option<&'a [u8]>,
+    behind: &'a [u8],
+}
+
+fn bracket(rest: &[u8]) -> Option<Bracket<'_>> {
+    let end = memchr::memchr(b']', rest)?;
+    let words = first(rest, end);
+    if let Some((words, _)) = split(words, b" labels:{") {
+        let labels = after(rest, words.len().saturating_add(8)).strip_suffix(b"]")?;
+        return Some(Bracket { words, labels: Some(labels), behind: b"" });
+    }
+    let behind = after(rest, end.saturating_add(1));
+    let behind = if behind.is_empty() { behind } else { behind.strip_prefix(b" ")? };
+    if behind.starts_with(b"{") {
+        return Some(Bracket { words, labels: Some(behind), behind: b"" });
+    }
+    Some(Bracket { words, labels: None, behind })
+}
+
+/// The remarks behind the state: `3 minutes`, `locked to thread`, `synctest bubble 4`. Of those
+/// that are not known everything from the first one is kept.
+fn notes<'a>(header: &mut Header<'a>, remarks: &'a [u8]) {
+    let mut rest = remarks;
+    while !rest.is_empty() {
+        let (remark, later) = split(rest, b", ").unwrap_or((rest, b""));
+        if remark == b"locked to thread" {
+            header.locked = true;
+        } else if let Some((minutes, taken)) = decimal(remark)
+            && after(remark, taken).starts_with(b" minute")
+        {
+            header.minutes = minutes;
+        } else if header.notes.is_empty() {
+            header.notes = rest;
+        }
+        rest = later;
     }
 }
 
@@ -95,6 +145,9 @@ pub(crate) fn line(line: &[u8]) -> Line<'_> {
             let function = after(line, 11);
             Line::CreatedBy(split(function, b" in goroutine ").map_or(function, |(name, _)| name))
         }
+        Some(b'n') if line.starts_with(b"non-Go function at pc=") => {
+            Line::Function(first(line, 15))
+        }
         Some(_) if line.last() == Some(&b')') => match memchr::memrchr(b'(', line) {
             Some(at) if at > 0 && named(first(line, at)) => Line::Function(first(line, at)),
             Some(_) | None => Line::Other,
@@ -106,7 +159,10 @@ pub(crate) fn line(line: &[u8]) -> Line<'_> {
 /// Whether it can be the name of a function: blanks only inside type parameters.
 fn named(name: &[u8]) -> bool {
     match memchr::memchr(b' ', name) {
-        None => name.contains(&b'.') || name.iter().all(u8::is_ascii_alphanumeric),
+        None => {
+            let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+            name.contains(&b'.') || name.iter().all(word)
+        }
         Some(blank) => memchr::memchr(b'[', name).is_some_and(|bracket| bracket < blank),
     }
 }
@@ -136,14 +192,27 @@ mod tests {
     use super::*;
 
     fn check(line: &str, id: u64, state: &str, minutes: u64, locked: bool, labels: Option<&str>) {
-        let expected = Header {
-            id,
-            state: state.as_bytes(),
-            minutes,
-            locked,
-            labels: labels.map(str::as_bytes),
-        };
-        assert_eq!(header(line.as_bytes()), Some(expected), "{line}");
+        let found = header(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+        assert_eq!((found.id, found.state), (id, state.as_bytes()), "{line}");
+        assert_eq!((found.minutes, found.locked), (minutes, locked), "{line}");
+        assert_eq!(found.labels, labels.map(str::as_bytes), "{line}");
+    }
+
+    #[test]
+    fn what_a_header_says_besides_is_kept() {
+        for (line, remarks) in [
+            ("goroutine 1 gp=0x1 m=0 mp=0x2 [running]:", None),
+            ("goroutine 7 [select, 1 minutes, locked to thread]:", None),
+            ("goroutine 7 [sleep (durable), synctest bubble 4]:", Some("synctest bubble 4")),
+            ("goroutine 7 gp=0x1 m=nil prio=3 [sleep]:", Some("prio=3")),
+            (
+                "goroutine 7 prio=3 [sleep, 2 minutes, pinned, on cpu 4] deep {a: b}:",
+                Some("prio=3; pinned, on cpu 4; deep {a: b}"),
+            ),
+        ] {
+            let found = header(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(found.remarks().as_deref(), remarks.map(str::as_bytes), "{line}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub use watch::Watch;
 
 use super::files::Root;
 use crate::linux::cgroup::{self, Quota, Value, Version};
+use crate::linux::mountinfo::Mounts;
 use crate::policy::limits::{self, Candidate, Controller, GoReader, Home, Limits, Way};
 use crate::sys::job::own_pid;
 use crate::sys::limits as machine;
@@ -31,16 +32,27 @@ pub struct Places {
     pub quota: Option<Vec<u8>>,
 }
 
+/// How many of the limit files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Those that decide: a file that can only say what another one said already is left out.
+    /// Every start of a program waits for this, and opening a file is most of its cost.
+    Deciding,
+    /// Every file that holds a limit, for people who ask where a number comes from.
+    Everything,
+}
+
 /// The limits of a process; of goinit itself, and so of its children, without `pid`. In a captured
 /// tree `pid` is the number that the process had.
 #[must_use]
-pub fn read(root: &Root, pid: Option<Pid>) -> (Limits, Places) {
-    let reader = Reader::read(root, pid);
+pub fn read(root: &Root, pid: Option<Pid>, depth: Depth) -> (Limits, Places) {
+    let reader = Reader::read(root, pid, depth);
     (reader.limits, reader.places)
 }
 
 struct Reader<'r> {
     root: &'r Root,
+    depth: Depth,
     buffer: Vec<u8>,
     path: Vec<u8>,
     limits: Limits,
@@ -61,9 +73,10 @@ enum Kind {
 }
 
 impl<'r> Reader<'r> {
-    fn read(root: &'r Root, pid: Option<Pid>) -> Self {
+    fn read(root: &'r Root, pid: Option<Pid>, depth: Depth) -> Self {
         let mut reader = Self {
             root,
+            depth,
             buffer: Vec::with_capacity(8192),
             path: Vec::with_capacity(256),
             limits: Limits::default(),
@@ -87,7 +100,8 @@ impl<'r> Reader<'r> {
         if mounts.is_none() && !live {
             mounts = self.text(&format!("/proc/{process}/mountinfo"), MOUNTINFO_MAX);
         }
-        let (own, mounts) = (own.as_deref(), mounts.as_deref());
+        let mounts = mounts.as_deref().map(Mounts::read);
+        let (own, mounts) = (own.as_deref(), mounts.as_ref());
         let wanted = pid.or_else(|| live.then(own_pid).map(Pid));
         let [cpu, memory] = limits::homes(own, mounts);
         let found = self.choose(&cpu, wanted);
@@ -205,19 +219,23 @@ impl<'r> Reader<'r> {
     }
 
     fn cpu_v1(&mut self, level: usize, directory: &[u8]) {
-        let period = self.get(directory, "cpu.cfs_period_us").map(<[u8]>::to_vec);
-        if period.is_some() {
-            self.watch(Kind::Text);
+        let Some(mut text) = self.get(directory, "cpu.cfs_quota_us").map(<[u8]>::to_vec) else {
+            return;
+        };
+        let path = String::from_utf8_lossy(&self.path).into_owned();
+        self.watch(Kind::Text);
+        let mut value = cgroup::cpu_cfs(&text, None);
+        // A period without a quota limits nothing.
+        if value != Value::Unlimited || self.depth == Depth::Everything {
+            let period = self.get(directory, "cpu.cfs_period_us").map(<[u8]>::to_vec);
+            value = cgroup::cpu_cfs(&text, period.as_deref());
+            text = [text.trim_ascii(), b" ", period.as_deref().unwrap_or_default()].concat();
+            if period.is_some() {
+                self.watch(Kind::Text);
+            }
         }
-        if self.get(directory, "cpu.cfs_quota_us").is_some() {
-            let value = cgroup::cpu_cfs(&self.buffer, period.as_deref());
-            let mut text = self.buffer.trim_ascii().to_vec();
-            text.push(b' ');
-            text.extend_from_slice(period.as_deref().unwrap_or_default());
-            self.limits.add_cpu(level, &String::from_utf8_lossy(&self.path), &text, value);
-            self.note_quota(level, value);
-            self.watch(Kind::Text);
-        }
+        self.limits.add_cpu(level, &path, &text, value);
+        self.note_quota(level, value);
     }
 
     fn note_quota(&mut self, level: usize, value: Value<Quota>) {
@@ -236,22 +254,35 @@ impl<'r> Reader<'r> {
     }
 
     fn memory_v1(&mut self, levels: &[Vec<u8>]) {
-        let mut alone = false;
+        let Some(own) = levels.first() else { return };
+        // It covers all ancestors (rule 4), so nothing above can say less.
+        let ancestry = self.ancestry(own);
+        let known = matches!(ancestry, Value::Limit(_) | Value::Unlimited);
+        let levels = match self.depth {
+            Depth::Deciding if ancestry == Value::Unlimited => &[],
+            Depth::Deciding if known => levels.get(..1).unwrap_or_default(),
+            Depth::Deciding | Depth::Everything => levels,
+        };
         let mut whole = false;
         for (level, directory) in levels.iter().enumerate() {
             // A parent without use_hierarchy does not count what its children use, and a child
             // without it has such a parent: the kernel lets neither be otherwise.
-            let flag =
-                if levels.len() > 1 { self.get(directory, "memory.use_hierarchy") } else { None };
-            let flat = flag.and_then(cgroup::plain) == Some(0);
-            if level > 0 && (flat || alone) {
+            if level > 0 && (self.is_flat(directory) || level == 1 && self.is_flat(own)) {
                 break;
             }
-            alone = flat;
             self.memory(level, directory, "memory.limit_in_bytes");
-            // It covers all ancestors, so the lowest one is enough (rule 4).
-            whole = whole || self.hierarchical(level, directory);
+            if !whole {
+                let limit = if level == 0 { ancestry } else { self.ancestry(directory) };
+                whole = self.add_ancestry(level, directory, limit);
+            }
         }
+        if levels.is_empty() {
+            self.add_ancestry(0, own, ancestry);
+        }
+    }
+
+    fn is_flat(&mut self, directory: &[u8]) -> bool {
+        self.get(directory, "memory.use_hierarchy").and_then(cgroup::plain) == Some(0)
     }
 
     fn memory(&mut self, level: usize, directory: &[u8], name: &str) {
@@ -262,20 +293,23 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// The limit of the whole ancestry in a v1 memory.stat; whether there is one.
-    fn hierarchical(&mut self, level: usize, directory: &[u8]) -> bool {
+    /// The limit of the whole ancestry in a v1 memory.stat.
+    fn ancestry(&mut self, directory: &[u8]) -> Value<u64> {
         self.at(directory, "memory.stat");
         let stat = self.root.read(&self.path, FILE_MAX, &mut self.buffer);
-        let value = stat.map_or(Value::Absent, cgroup::hierarchical_memory_limit);
-        if value == Value::Absent {
-            return false;
-        }
-        let path = format!("{} hierarchical_memory_limit", String::from_utf8_lossy(&self.path));
+        stat.map_or(Value::Absent, cgroup::hierarchical_memory_limit)
+    }
+
+    /// Takes what `ancestry` found; whether there was something.
+    fn add_ancestry(&mut self, level: usize, directory: &[u8], value: Value<u64>) -> bool {
         let text = match value {
             Value::Limit(bytes) => bytes.to_string(),
             Value::Unlimited => "unlimited".to_owned(),
-            Value::Absent | Value::Malformed => "?".to_owned(),
+            Value::Malformed => "?".to_owned(),
+            Value::Absent => return false,
         };
+        self.at(directory, "memory.stat");
+        let path = format!("{} hierarchical_memory_limit", String::from_utf8_lossy(&self.path));
         self.limits.add_memory(level, &path, text.as_bytes(), value);
         self.watch(Kind::MemoryStat);
         true
@@ -286,7 +320,7 @@ impl<'r> Reader<'r> {
         &mut self,
         reader: GoReader,
         own: Option<&[u8]>,
-        mounts: Option<&[u8]>,
+        mounts: Option<&Mounts<'_>>,
     ) -> Option<Quota> {
         let (version, directory) = reader.directory(own, mounts)?;
         let directory = directory.strip_suffix(b"/").unwrap_or(&directory);

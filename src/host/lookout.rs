@@ -14,7 +14,9 @@ use crate::policy::progress::Sample;
 use crate::policy::status::Status;
 use crate::sys::fd;
 use crate::sys::spawn::{self, spawn};
+use crate::sys::start;
 use crate::units::{Mono, Pid};
+use std::borrow::Cow;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -214,14 +216,10 @@ impl Lookout {
         if self.helpers.len() >= HELPERS {
             return;
         }
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
-            CString::new(text).ok()
-        });
         let started = spawn(spawn::Plan {
             path,
             args,
-            env: environment.collect(),
+            env: start::environment().map(Cow::Borrowed).collect(),
             descriptors,
             own_group: true,
             terminal: None,

@@ -17,6 +17,7 @@ use crate::go::buildinfo::BuildInfo;
 use crate::go::elf::{Dynamic, Elf, NotElf, ReadAt};
 use crate::linux::mountinfo;
 use crate::policy::startable::{Executable, Foreign, Format, Program, Script, Search};
+use crate::sys::job;
 
 /// What execvp(3) searches when PATH is not set (musl's choice).
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -140,9 +141,7 @@ fn absent(root: &Root, path: &Path, error: &io::Error) -> Format {
 /// beyond root's are not looked at: any group's bit counts.
 fn may_execute(metadata: &Metadata) -> bool {
     let mode = metadata.permissions().mode();
-    // /proc/self belongs to the effective user.
-    let uid = std::fs::metadata("/proc/self").map_or(0, |own| own.uid());
-    match uid {
+    match job::effective_user() {
         0 => mode & 0o111 != 0,
         uid if uid == metadata.uid() => mode & 0o100 != 0,
         _ => mode & 0o011 != 0,
@@ -370,6 +369,9 @@ fn go_arch(arch: &'static str) -> &'static str {
 
 /// How many bytes of a file are kept around the last reads.
 const WINDOW: usize = 16 << 10;
+/// The same for the first few reads: the start of a program needs only the beginnings of three
+/// tables, and fresh memory costs more than what is read into it.
+const FIRST_WINDOW: usize = 4 << 10;
 
 /// A file that is read in windows, so that walking a table costs one system call and not one per
 /// row.
@@ -420,7 +422,8 @@ impl ReadAt for Pages {
         windows.rotate_right(1);
         let [window, ..] = &mut *windows;
         window.0 = offset & !4095;
-        window.1.resize(WINDOW, 0);
+        let length = if window.1.capacity() == 0 { FIRST_WINDOW } else { WINDOW };
+        window.1.resize(length, 0);
         let got = self.pread(window.0, &mut window.1);
         window.1.truncate(got);
         // At the end of the file there may be less than was asked for.

@@ -4,7 +4,7 @@
 //!
 //! What is written, and what is given up, is decided by [`Backlog`].
 
-use crate::policy::backlog::{ATOMIC, Backlog, Batch, Class, SinkReport};
+use crate::policy::backlog::{ATOMIC, Backlog, Batch, Class, SinkReport, Unwritten};
 use crate::sys::fd::{Waker, writable, write, write_now};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,8 +46,10 @@ struct Queue {
     backlog: Backlog,
     /// Taken out of the backlog and not yet written, as long as the writer does not hold it.
     batch: Batch,
-    /// Records that could not be written: the reader went away, the disk is full.
-    unwritten: u64,
+    /// What could not be written: the reader went away, the disk is full.
+    unwritten: Unwritten,
+    /// The last write failed.
+    failing: bool,
     /// The writer is inside write(2) or about to be.
     busy: bool,
     /// The loop wants to be woken when everything is written or there is room again.
@@ -60,20 +62,23 @@ struct Queue {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.backlog.is_empty() && self.batch.bytes.is_empty()
+        self.backlog.is_empty() && self.batch.is_empty()
     }
 
     /// Writes what fits one atomic write, unless that would wait or something is before it.
     fn write_at_once(&mut self, out: BorrowedFd<'_>) {
-        if !self.at_once || self.busy || !self.batch.bytes.is_empty() {
+        if !self.at_once || self.busy || !self.batch.is_empty() {
             return;
         }
         if self.backlog.length() > ATOMIC {
             return;
         }
         self.backlog.take(&mut self.batch);
-        match write_now(out, &self.batch.bytes) {
-            Ok(written) => self.batch.written(written),
+        match write_now(out, self.batch.next()) {
+            Ok(written) => {
+                self.batch.written(written);
+                self.failing = false;
+            }
             // What it is, the writer finds out.
             Err(error) => self.at_once = error.kind() == std::io::ErrorKind::WouldBlock,
         }
@@ -113,15 +118,17 @@ impl Sink {
         Self { shared: Arc::new(Shared { queue, filled: Condvar::new(), out, waker }) }
     }
 
-    /// Queues rendered records; never waits.
-    pub fn push<'a>(&self, records: impl Iterator<Item = (Class, &'a [u8])>) {
+    /// Queues rendered records; never waits. Whoever `keeps` wants none given up, and takes in
+    /// nothing more until there is room again.
+    pub fn push<'a>(&self, keeps: bool, records: impl Iterator<Item = (Class, &'a [u8])>) {
         let mut queue = lock(&self.shared);
         if matches!(self.shared.out, Out::Nowhere) {
-            records.for_each(|_| queue.unwritten += 1);
+            queue.failing = true;
+            records.for_each(|(_, record)| queue.unwritten.count(record.len(), None));
             return;
         }
         for (class, record) in records {
-            queue.backlog.push(class, record);
+            queue.backlog.push(class, record, keeps);
         }
         if let Out::Open(out) = &self.shared.out {
             queue.write_at_once(out.as_fd());
@@ -151,9 +158,16 @@ impl Sink {
         SinkReport {
             dropped: queue.backlog.dropped(),
             unwritten: queue.unwritten,
+            failing: queue.failing,
             room: queue.backlog.has_room(),
             flushed,
         }
+    }
+
+    /// Bytes that are not written yet, as far as that is known.
+    pub fn waiting(&self) -> usize {
+        let queue = lock(&self.shared);
+        queue.backlog.length() + usize::from(queue.busy || !queue.batch.is_empty())
     }
 
     /// Readable when the writer has news.
@@ -194,6 +208,8 @@ fn writer(shared: &Shared) {
         }
     };
     let mut batch = Batch::default();
+    // A copy of bytes has no lines of ours to keep apart.
+    let mut torn = matches!(shared.out, Out::Open(_)).then_some(false);
     let mut queue = lock(shared);
     loop {
         while queue.is_empty() {
@@ -202,7 +218,7 @@ fn writer(shared: &Shared) {
         let was_full = !queue.backlog.has_room();
         // First what could not be written at once.
         std::mem::swap(&mut batch, &mut queue.batch);
-        if batch.bytes.is_empty() {
+        if batch.is_empty() {
             queue.backlog.take(&mut batch);
         }
         queue.busy = true;
@@ -211,15 +227,14 @@ fn writer(shared: &Shared) {
         if room_again {
             shared.wake();
         }
-        let unwritten = match out {
-            Some(out) => write_out(out.as_fd(), &batch),
-            None => batch.records.iter().sum(),
-        };
-        batch.clear();
+        let mut unwritten = Unwritten::default();
+        let failing = write_out(out.map(AsFd::as_fd), &mut batch, &mut torn, &mut unwritten);
         queue = lock(shared);
         queue.busy = false;
-        queue.unwritten += unwritten;
-        if queue.is_empty() && (queue.awaited || unwritten > 0) {
+        let news = unwritten.records > 0 || failing != queue.failing;
+        queue.failing = failing;
+        queue.unwritten.add(unwritten);
+        if queue.is_empty() && (queue.awaited || news) {
             queue.awaited = false;
             shared.wake();
         }
@@ -239,36 +254,44 @@ fn rest<'a>(shared: &Shared, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Que
     queue
 }
 
-/// Writes a batch; gives the number of records that could not be written.
-fn write_out(out: BorrowedFd<'_>, batch: &Batch) -> u64 {
-    let mut rest = batch.bytes.as_slice();
-    let mut unwritten = 0;
-    for (length, records) in batch.writes.iter().zip(&batch.records) {
-        let (now, later) = rest.split_at_checked(*length).unwrap_or((rest, &[]));
-        rest = later;
-        if !write_all(out, now) {
-            unwritten += records;
+/// Writes a batch, waiting as long as it takes, and counts what cannot be written at all; says
+/// whether the last write failed. A record of which a part was written (a disk that became full)
+/// is `torn` and gets its newline before the next one, which would stand in the same line else.
+fn write_out(
+    out: Option<BorrowedFd<'_>>,
+    batch: &mut Batch,
+    torn: &mut Option<bool>,
+    unwritten: &mut Unwritten,
+) -> bool {
+    let mut failing = false;
+    while !batch.is_empty() {
+        let next: &[u8] = if *torn == Some(true) { b"\n" } else { batch.next() };
+        match out.map_or(Ok(0), |out| write_waiting(out, next)) {
+            Ok(1..) if *torn == Some(true) => *torn = Some(false),
+            Ok(written @ 1..) => {
+                batch.written(written);
+                failing = false;
+            }
+            nothing => {
+                let (length, begun) = batch.give_up();
+                *torn = torn.map(|torn| torn || begun);
+                unwritten.count(length, nothing.err().and_then(|error| error.raw_os_error()));
+                failing = true;
+            }
         }
     }
-    unwritten
+    failing
 }
 
-/// Writes everything, waiting as long as it takes; false when it cannot be written at all.
-fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
+/// One write that may be short.
+fn write_waiting(out: BorrowedFd<'_>, bytes: &[u8]) -> std::io::Result<usize> {
+    loop {
         match write(out, bytes) {
-            Ok(0) => return false,
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             // Somebody made the shared descriptor non-blocking: wait for room here instead.
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if !writable(out) {
-                    return false;
-                }
-            }
-            Err(_) => return false,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && writable(out) => {}
+            done => return done,
         }
     }
-    true
 }
 
 #[cfg(test)]
@@ -283,7 +306,7 @@ mod tests {
     }
 
     fn push(sink: &Sink, record: &[u8]) {
-        sink.push(std::iter::once((Class::Line, record)));
+        sink.push(false, std::iter::once((Class::Line, record)));
     }
 
     fn flushed(sink: &Sink) -> bool {
@@ -341,9 +364,9 @@ mod tests {
         push(&sink, b"one\n");
         push(&sink, b"two\n");
         assert!(flushed(&sink));
-        assert_eq!(sink.report().unwritten, 2);
+        assert_eq!((sink.report().unwritten.records, sink.report().failing), (2, true));
         let closed = Sink::new(None, None);
         push(&closed, b"three\n");
-        assert_eq!((closed.report().unwritten, closed.report().flushed), (1, true));
+        assert_eq!((closed.report().unwritten.records, closed.report().flushed), (1, true));
     }
 }

@@ -14,7 +14,7 @@ use crate::policy::session::Session;
 use crate::sys::fd::{self, Framing};
 use crate::sys::signals::{SignalFd, send, suspend_self};
 use crate::sys::wait::{Change, Next, next, peek};
-use crate::sys::{clock, memory, poll};
+use crate::sys::{clock, job, memory, poll};
 use crate::units::{Mono, Now, Pid, Signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub struct Supervisor {
 
 /// Bytes read from the program in one turn at most, so that signals are never starved.
 const TURN_BYTES: usize = 64 << 10;
+/// The longest packet, pipe(7).
+const PACKET: usize = 4096;
 /// What a packet counts for at least: one of a single byte takes as long to understand.
 const PACKET_BYTES: usize = 64;
 /// How often a failing read of the program's stderr is tried again: giving the pipe up means
@@ -63,14 +65,20 @@ const SLACK: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_micros(300);
 const SWEEP_REST: u32 = 8;
 const SWEEP_REST_MAX: Duration = Duration::from_millis(20);
-/// How long the log's reader may take for the last records.
+/// How long the log's reader may pause before the last records, how long it may take for all of
+/// them, and how often it is looked whether it goes on.
 const FLUSH: Duration = Duration::from_secs(1);
+const FLUSH_LAST: Duration = Duration::from_secs(5);
+const FLUSH_LOOK: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     /// Runs until the session finishes; gives goinit's exit code.
     pub fn run(mut self, session: &mut Session) -> Code {
-        let mut buffer = Vec::with_capacity(TURN_BYTES);
+        // What is read becomes records even if there is no room: little at a time then.
+        let turn = if session.keeps() { PACKET } else { TURN_BYTES };
+        let mut buffer = Vec::with_capacity(turn);
         let mut report = SinkReport::default();
+        let mut copied = None;
         // The program may have ended before the loop began.
         let mut reap = true;
         // When the next sweep may begin, after a long one.
@@ -92,10 +100,11 @@ impl Supervisor {
                 Some(self.signals.as_fd()),
                 stderr.map(AsFd::as_fd),
                 self.sink.waker(),
+                self.raw.as_ref().and_then(Sink::waker),
                 sampler,
                 collector,
             ];
-            let [signals, stderr, sink, sampler, collector] =
+            let [signals, stderr, sink, copy, sampler, collector] =
                 poll::readable(wanted, deadline, before);
             let now = clock::now();
             if deadline.is_some_and(|at| now.mono.since(at.max(before.mono)) > SLACK) {
@@ -119,6 +128,15 @@ impl Supervisor {
             }
             if sink {
                 self.sink.heard();
+            }
+            if let Some(raw) = &self.raw {
+                if copy {
+                    raw.heard();
+                }
+                let current = raw.report();
+                if copied.replace(current) != Some(current) {
+                    self.feed(session, now, &Event::Copy(current), &mut code);
+                }
             }
             if sampler {
                 let (sample, limits) = self.lookout.sample();
@@ -162,6 +180,8 @@ impl Supervisor {
                 Action::Send(target, signal) => {
                     // Nobody there: the program ended meanwhile and will be reaped next.
                     let _ = send(target, signal);
+                    // Whoever shares our CPU with the program would make it wait for the record.
+                    job::give_way();
                 }
                 Action::Suspend { job } => self.suspend(job),
                 Action::Resume => {
@@ -239,7 +259,8 @@ impl Supervisor {
         }
     }
 
-    /// Reads what the program wrote, up to a turn's worth.
+    /// Reads what the program wrote, up to a turn's worth, or one read where none of it may be
+    /// given up.
     fn read_stderr(
         &mut self,
         session: &mut Session,
@@ -260,9 +281,12 @@ impl Supervisor {
                 Ok(length) => {
                     total += length.max(PACKET_BYTES);
                     if let Some(raw) = &self.raw {
-                        raw.push(std::iter::once((Class::Line, buffer.as_slice())));
+                        raw.push(false, std::iter::once((Class::Line, buffer.as_slice())));
                     }
                     self.feed(session, now, &Event::Stderr(buffer), code);
+                    if session.keeps() {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.feed(session, now, &Event::Quiet, code);
@@ -280,30 +304,34 @@ impl Supervisor {
 
     /// Hands the session's records to the log.
     fn hand_on(&self, session: &mut Session) {
+        let keeps = session.keeps();
         let outbox = session.outbox();
         for record in diagnostics::take() {
             outbox.post(clock::now().wall, Class::Vital, &record);
         }
         if !outbox.is_empty() {
-            self.sink.push(outbox.records());
+            self.sink.push(keeps, outbox.records());
         }
         outbox.clear();
     }
 
-    /// Waits until the log is written, but not for ever for a reader that does not read.
+    /// Waits until the log is written, as long as somebody reads it, but not for ever.
     fn flush(&self) {
-        let start = clock::now();
-        let until = start.mono.after(FLUSH);
+        let last = clock::mono().after(FLUSH_LAST);
         for sink in std::iter::once(&self.sink).chain(self.raw.as_ref()) {
-            loop {
-                if sink.report().flushed {
-                    break;
-                }
+            let mut waiting = usize::MAX;
+            let mut until = Mono::default();
+            while !sink.report().flushed {
                 let now = clock::now();
+                let left = sink.waiting();
+                if std::mem::replace(&mut waiting, left) > left {
+                    until = now.mono.after(FLUSH).min(last);
+                }
                 if now.mono >= until {
                     break;
                 }
-                let [_] = poll::readable([sink.waker()], Some(until), now);
+                let look = now.mono.after(FLUSH_LOOK).min(until);
+                let [_] = poll::readable([sink.waker()], Some(look), now);
                 sink.heard();
             }
         }

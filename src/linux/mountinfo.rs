@@ -30,19 +30,20 @@ impl<'a> Mount<'a> {
     /// One line, or nothing if it is not one.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut fields = line.split(|b| *b == b' ');
-        let id = number(fields.next()?)?;
-        let parent = number(fields.next()?)?;
-        fields.next()?;
-        let root = unescape(fields.next()?);
-        let point = unescape(fields.next()?);
+        let (place, fields) = Place::parse(line)?;
+        Self::of(place, fields)
+    }
+
+    /// A line whose beginning is known.
+    fn of(place: Place<'a>, mut fields: Fields<'a>) -> Option<Self> {
         let options = fields.next()?;
         // Optional fields (`shared:1`) end at a lone hyphen.
-        fields.by_ref().find(|field| *field == b"-")?;
+        while fields.next()? != b"-" {}
         let fstype = fields.next()?;
         fields.next()?;
         let super_options = fields.next().unwrap_or_default();
+        let Place { id, parent, .. } = place;
+        let (root, point) = (unescape(place.root), unescape(place.point));
         let absolute = root.first() == Some(&b'/') && point.first() == Some(&b'/');
         absolute.then_some(Self { id, parent, root, point, options, fstype, super_options })
     }
@@ -72,52 +73,51 @@ pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
     lines(text).filter_map(Mount::parse)
 }
 
-/// The control group hierarchies among them, of either version. Other lines are not looked at, so
-/// that a machine with thousands of mounts costs one search.
-pub fn cgroup_mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
-    let hits = memchr::memmem::find_iter(text, b" - cgroup");
-    let mut done = 0;
-    hits.filter_map(move |hit| {
-        // A line may hold the words twice.
-        let rest = text.get(done..hit)?;
-        let start = memchr::memrchr(b'\n', rest).map_or(done, |at| done + at + 1);
-        let end = memchr::memchr(b'\n', text.get(hit..)?).map_or(text.len(), |at| hit + at);
-        done = end;
-        Mount::parse(text.get(start..end)?).filter(|mount| mount.fstype.starts_with(b"cgroup"))
-    })
+/// As the kernel counts lines: what follows the last line end is one too, unless it is empty.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.strip_suffix(b"\n").unwrap_or(text).split(|b| *b == b'\n')
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut start = 0;
-    let ends = memchr::memchr_iter(b'\n', text).chain(std::iter::once(text.len()));
-    ends.filter_map(move |end| text.get(std::mem::replace(&mut start, end + 1)..end))
+/// The fields of a line, from left to right.
+struct Fields<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.0?;
+        let Some((field, rest)) = rest.iter().position(|b| *b == b' ').and_then(|end| {
+            let (field, rest) = rest.split_at_checked(end)?;
+            Some((field, rest.get(1..)?))
+        }) else {
+            return self.0.take();
+        };
+        self.0 = Some(rest);
+        Some(field)
+    }
 }
 
 /// How many mounts up a mount's ancestors are followed; Linux nests a handful.
 const ANCESTORS_MAX: usize = 16;
 
-/// The fields of a line that tell what hides what. The mount point is as it is written: equal
-/// places are written alike, and an escape never stands for a slash.
-#[derive(Clone, Copy)]
+/// The fields of a line that tell what hides what. Root and mount point are as they are written:
+/// equal places are written alike, and an escape never stands for a slash.
+#[derive(Clone, Copy, Debug)]
 struct Place<'a> {
     id: u32,
     parent: u32,
+    root: &'a [u8],
     point: &'a [u8],
 }
 
 impl<'a> Place<'a> {
-    fn parse(line: &'a [u8]) -> Option<Self> {
-        let mut rest = line;
-        let mut field = || {
-            let end = memchr::memchr(b' ', rest)?;
-            let field = rest.get(..end)?;
-            rest = rest.get(end + 1..)?;
-            Some(field)
-        };
-        let (id, parent) = (number(field()?)?, number(field()?)?);
-        field()?;
-        field()?;
-        Some(Self { id, parent, point: field()? })
+    /// The beginning of a line, and what follows it.
+    fn parse(line: &'a [u8]) -> Option<(Self, Fields<'a>)> {
+        let mut fields = Fields(Some(line.strip_suffix(b"\r").unwrap_or(line)));
+        let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
+        fields.next()?;
+        let (root, point) = (fields.next()?, fields.next()?);
+        fields.0.is_some().then_some((Self { id, parent, root, point }, fields))
     }
 
     /// Whether this mount hides `link`, which something below `link` is reached through. On the
@@ -136,30 +136,72 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether something is mounted over this mount, so that its mount point shows other files.
-///
-/// A mount is hidden when another one sits on it, or on one of its ancestors, at or above the
-/// place where the chain to this mount continues. The kernel never lets a path be mounted on
-/// through a covering mount, so whatever lies below one is older and hidden.
-#[must_use]
-pub fn is_covered(text: &[u8], mount: &Mount<'_>) -> bool {
-    let mut wanted = mount.id;
-    for step in 0..ANCESTORS_MAX {
-        let places = || lines(text).filter_map(Place::parse);
-        let Some(link) = places().find(|place| place.id == wanted) else { return false };
-        let mut later = false;
-        for place in places() {
-            later |= place.id == link.id;
-            if place.hides(link, step == 0, later) {
-                return true;
+/// What the search for control groups needs to know of a whole mountinfo, from one pass over it:
+/// every start of a program waits for this.
+#[derive(Debug)]
+pub struct Mounts<'a> {
+    places: Vec<Place<'a>>,
+    cgroups: Vec<Mount<'a>>,
+    /// How many of `cgroups` stand before the first line that cannot be understood, if there is
+    /// such a line.
+    odd: Option<usize>,
+}
+
+impl<'a> Mounts<'a> {
+    /// Takes every line apart.
+    #[must_use]
+    pub fn read(text: &'a [u8]) -> Self {
+        let mut all = Self { places: Vec::with_capacity(64), cgroups: Vec::new(), odd: None };
+        for line in lines(text) {
+            let beginning = Place::parse(line);
+            all.places.extend(beginning.as_ref().map(|(place, _)| *place));
+            match beginning.and_then(|(place, fields)| Mount::of(place, fields)) {
+                Some(mount) if mount.fstype.starts_with(b"cgroup") => all.cgroups.push(mount),
+                Some(_) => {}
+                None => all.odd = all.odd.or(Some(all.cgroups.len())),
             }
         }
-        if link.parent == link.id {
-            return false;
-        }
-        wanted = link.parent;
+        all
     }
-    false
+
+    /// The control group hierarchies, of either version, in order.
+    #[must_use]
+    pub fn cgroups(&self) -> &[Mount<'a>] {
+        &self.cgroups
+    }
+
+    /// The hierarchies that a reader finds who gives up at the first line he cannot understand,
+    /// and whether he does.
+    #[must_use]
+    pub fn strictly(&self) -> (&[Mount<'a>], bool) {
+        let count = self.odd.unwrap_or(self.cgroups.len());
+        (self.cgroups.get(..count).unwrap_or_default(), self.odd.is_some())
+    }
+
+    /// Whether something is mounted over this mount, so that its mount point shows other files.
+    ///
+    /// A mount is hidden when another one sits on it, or on one of its ancestors, at or above the
+    /// place where the chain to this mount continues. The kernel never lets a path be mounted on
+    /// through a covering mount, so whatever lies below one is older and hidden.
+    #[must_use]
+    pub fn covers(&self, mount: &Mount<'_>) -> bool {
+        let mut wanted = mount.id;
+        for step in 0..ANCESTORS_MAX {
+            let Some(at) = self.places.iter().position(|place| place.id == wanted) else {
+                return false;
+            };
+            let Some(&link) = self.places.get(at) else { return false };
+            let mut places = self.places.iter().enumerate();
+            if places.any(|(index, place)| place.hides(link, step == 0, index > at)) {
+                return true;
+            }
+            if link.parent == link.id {
+                return false;
+            }
+            wanted = link.parent;
+        }
+        false
+    }
 }
 
 /// The mount that a path lies on: the deepest mount point, the last one of several at one place.
@@ -198,7 +240,9 @@ fn has_word(list: &[u8], word: &str) -> bool {
 }
 
 fn number(field: &[u8]) -> Option<u32> {
-    std::str::from_utf8(field).ok()?.parse().ok()
+    let digit = |b: u8| b.is_ascii_digit().then(|| u32::from(b - b'0'));
+    let add = |sum: u32, b: &u8| sum.checked_mul(10)?.checked_add(digit(*b)?);
+    if field.is_empty() { None } else { field.iter().try_fold(0, add) }
 }
 
 /// Decodes the octal escapes of blank, tab, newline and backslash (show_mountinfo in the kernel).
@@ -265,11 +309,12 @@ mod tests {
             3 1 0:3 / /b rw - cgroupish x rw\n\
             4 1 0:4 / /c rw shared:1 - cgroup - rw,cpu\r\n\
             5 1 0:5 / /d rw - cgroup2 cgroup rw";
-        let ids: Vec<_> = cgroup_mounts(text).map(|mount| mount.id).collect();
+        let found = Mounts::read(text);
+        let ids: Vec<_> = found.cgroups().iter().map(|mount| mount.id).collect();
         assert_eq!(ids, [3, 4, 5]);
-        let cpu: Vec<_> = cgroup_mounts(text).filter(|mount| mount.is_v1_of("cpu")).collect();
-        assert_eq!(cpu.len(), 1, "a source called - and a carriage return do no harm");
-        assert_eq!(cgroup_mounts(b" - cgroup - cgroup").count(), 0);
+        let cpu = found.cgroups().iter().filter(|mount| mount.is_v1_of("cpu")).count();
+        assert_eq!(cpu, 1, "a source called - and a carriage return do no harm");
+        assert!(Mounts::read(b" - cgroup - cgroup").cgroups().is_empty());
     }
 
     #[test]
@@ -278,14 +323,16 @@ mod tests {
             7 1 0:7 / /c rw - cgroup2 c rw\n\
             8 1 0:7 /x /c rw - cgroup2 c rw\n\
             9 1 0:9 / /cc rw - cgroup2 c rw\n";
-        let covered: Vec<_> = mounts(text).map(|mount| is_covered(text, &mount)).collect();
+        let table = Mounts::read(text);
+        let covered: Vec<_> = mounts(text).map(|mount| table.covers(&mount)).collect();
         assert_eq!(covered, [false, true, false, false]);
     }
 
     #[test]
     fn a_circle_of_parents_ends() {
         let text = b"1 2 0:1 / /a rw - cgroup2 c rw\n2 1 0:1 / /b rw - cgroup2 c rw\n";
-        assert!(!mounts(text).any(|mount| is_covered(text, &mount)));
+        let table = Mounts::read(text);
+        assert!(!mounts(text).any(|mount| table.covers(&mount)));
     }
 
     #[test]
@@ -297,9 +344,10 @@ mod tests {
             8 6 0:8 / /sys/fs/cgroup rw - tmpfs t rw\n\
             9 8 0:7 /x /sys/fs/cgroup/cpu rw - cgroup c rw,cpu\n";
         let all: Vec<_> = mounts(text).collect();
-        assert!(is_covered(text, &all[3]), "the host's mount lies below the second tmpfs");
-        assert!(!is_covered(text, &all[5]));
-        assert!(is_covered(text, &all[2]));
+        let table = Mounts::read(text);
+        assert!(table.covers(&all[3]), "the host's mount lies below the second tmpfs");
+        assert!(!table.covers(&all[5]));
+        assert!(table.covers(&all[2]));
         assert_eq!(mount_of(text, b"/sys/fs/cgroup/cpu/a").unwrap().id, 9);
     }
 }

@@ -6,6 +6,7 @@ use super::config::{Config, OnStall, Raw};
 use super::dumped::Dumped;
 use super::event::{Action, Event};
 use super::evidence::{Evidence, Goroutines, Probe, Why};
+use super::hang::{Hang, Step};
 use super::history::Kind;
 use super::journal::Journal;
 use super::record::{Origin, Record, Severity, Value};
@@ -37,9 +38,6 @@ pub struct Setup {
 
 /// How long evidence may take: the evidence process is killed after three seconds.
 pub(super) const EVIDENCE_LIMIT: Duration = Duration::from_secs(4);
-/// A crash that was printed ends the process at once; from Go 1.24 on the runtime can lock itself
-/// up instead (panic.go, `fatal`). Silence for so long after it is taken for that.
-const CRASH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Bytes kept of the program's last line.
 const LAST_WORDS: usize = 200;
@@ -59,8 +57,8 @@ pub struct Diagnosis {
     raw: Option<Vec<u8>>,
     /// When what the assembler holds back is taken for whole.
     settles: Option<Mono>,
-    /// Since when a crash has been followed by silence.
-    crashed: Option<Mono>,
+    /// Whether a crash is followed by the program's end.
+    hang: Hang,
     crash: Option<Crash>,
     /// The newest evidence, until it was judged.
     evidence: Option<Box<Evidence>>,
@@ -125,7 +123,7 @@ impl Diagnosis {
             watchdog: watches.then(|| Watchdog::new(settings, now)),
             raw: (config.raw == Some(Raw::Log)).then(Vec::new),
             settles: None,
-            crashed: None,
+            hang: Hang::new(settings.heartbeat),
             crash: None,
             evidence: None,
             verdict: None,
@@ -180,6 +178,7 @@ impl Diagnosis {
             Event::Sample(sample) => {
                 let writes = std::mem::take(&mut self.writes);
                 self.step(now, Seen::Writes(writes), session, actions);
+                self.hang.sampled(now.mono, sample);
                 self.step(now, Seen::Sample(sample), session, actions);
             }
             Event::Limits(limits) => {
@@ -192,12 +191,17 @@ impl Diagnosis {
                 self.step(now, Seen::Evidence(false), session, actions);
             }
             Event::Stopped(pid, _) if *pid == child => {
+                self.hang.stopped(now.mono, true);
                 self.step(now, Seen::Stopped, session, actions);
             }
             Event::Continued(pid) if *pid == child => {
+                self.hang.stopped(now.mono, false);
                 self.step(now, Seen::Continued, session, actions);
             }
-            Event::Gap(gap) => self.step(now, Seen::Gap(*gap), session, actions),
+            Event::Gap(gap) => {
+                self.hang.heard(now.mono);
+                self.step(now, Seen::Gap(*gap), session, actions);
+            }
             Event::Tick => {
                 if self.settles.is_some_and(|at| at <= now.mono) {
                     self.settles = None;
@@ -213,14 +217,13 @@ impl Diagnosis {
             | Event::Stopped(..)
             | Event::Continued(_)
             | Event::Childless
-            | Event::Sink(_) => {}
+            | Event::Sink(_)
+            | Event::Copy(_) => {}
         }
     }
 
     fn read(&mut self, now: Now, bytes: &[u8], session: &mut Session, actions: &mut Vec<Action>) {
-        if self.crashed.is_some() {
-            self.crashed = Some(now.mono);
-        }
+        self.hang.heard(now.mono);
         self.repeat(bytes, session);
         let brought = self.assemble(now, session, Work::Feed(bytes));
         let length = u64::try_from(bytes.len()).unwrap_or(0);
@@ -270,7 +273,7 @@ impl Diagnosis {
                     brought.snapshots.push(snapshot);
                 }
                 Entry::Init(_) => brought.init_tasks += 1,
-                Entry::Gc(gc) => brought.collected = Some(gc),
+                Entry::Gc(gc, _) => brought.collected = Some(gc),
                 Entry::Crash(head) => brought.crash = crash(&head),
                 Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
                 Entry::Json(line) => brought.app_bytes += length(line) + 1,
@@ -315,8 +318,7 @@ impl Diagnosis {
             self.step(now, Seen::Collected(trace), session, actions);
         }
         for snapshot in &brought.snapshots {
-            // A runtime that goes on did not crash, whatever a line of the program looked like.
-            self.crashed = None;
+            self.hang.beat();
             self.status.beats += 1;
             self.news = true;
             self.step(now, Seen::Heartbeat(snapshot), session, actions);
@@ -325,7 +327,9 @@ impl Diagnosis {
         if let Some(crash) = brought.crash {
             self.step(now, Seen::Crashed(&crash), session, actions);
             // A dump on request does not have to be the end.
-            self.crashed = Some(now.mono).filter(|_| crash.kind != "signal").or(self.crashed);
+            if crash.kind != "signal" {
+                self.hang.crashed(now.mono);
+            }
             self.crash = Some(crash);
         }
         if let Some(totals) = &brought.dump {
@@ -483,17 +487,17 @@ impl Diagnosis {
     }
 
     fn check_crash(&mut self, now: Now, session: &mut Session, actions: &mut Vec<Action>) {
-        if self.crashed.is_some_and(|at| now.mono >= at.after(CRASH_LIMIT)) {
-            self.crashed = None;
-            session.end(now, Reason::CrashHang, actions);
+        match self.hang.tick(now.mono) {
+            Some(Step::Look) => actions.push(Action::Sample),
+            Some(Step::Hung) => session.end(now, Reason::CrashHang, actions),
+            None => {}
         }
     }
 
     /// The earliest instant at which it wants to be asked again.
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let crash = self.crashed.map(|at| at.after(CRASH_LIMIT));
         let watchdog = self.watchdog.as_ref().and_then(Watchdog::deadline);
-        crash.into_iter().chain(watchdog).chain(self.settles).min()
+        self.hang.deadline().into_iter().chain(watchdog).chain(self.settles).min()
     }
 
     /// The last verdict, if any.

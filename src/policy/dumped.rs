@@ -193,7 +193,7 @@ mod tests {
             Entry::Sched(_)
             | Entry::Damaged(_)
             | Entry::Init(_)
-            | Entry::Gc(_)
+            | Entry::Gc(..)
             | Entry::Crash(_)
             | Entry::Text(_)
             | Entry::Json(_) => {}

@@ -31,6 +31,8 @@ pub enum Event<'a> {
     StderrClosed,
     /// Where the log stands.
     Sink(SinkReport),
+    /// Where the raw copy stands (`--raw FILE`).
+    Copy(SinkReport),
     /// The program's counters, asked for by [`Action::Sample`].
     Sample(Sample),
     /// The limits of the container, when they may have changed.

@@ -116,11 +116,9 @@ fn last(session: &Session, now: Now, end: &End, code: Code, sentence: &str) -> R
     }
     record = record
         .put("counters.signals", session.counts.signals)
-        .put("counters.orphans", session.counts.orphans)
-        .put("counters.dropped_lines", session.sink.dropped.lost() + session.sink.unwritten)
-        .put("counters.dropped_snapshots", session.sink.dropped.snapshots);
+        .put("counters.orphans", session.counts.orphans);
     let figures = session.diagnosis.as_deref().map(Diagnosis::counters).unwrap_or_default();
-    for (path, value) in figures {
+    for (path, value) in session.losses.counters().into_iter().chain(figures) {
         record = record.put(path, value);
     }
     record

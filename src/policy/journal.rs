@@ -6,7 +6,7 @@ use super::config::{SchedLog, Stderr};
 use super::outbox::Outbox;
 use super::record::{Origin, Record, Severity, text};
 use crate::go::crash::CrashHead;
-use crate::go::dump::{Frame, Group, Totals};
+use crate::go::dump::{Frame, Group, Totals, abridged};
 use crate::go::entry::{Entry, Text};
 use crate::go::gc::GcTrace;
 use crate::go::init::InitTrace;
@@ -88,7 +88,7 @@ impl Journal {
     /// Writes out the ring, at a stall or a bad end, and empties it.
     pub fn pour_ring(&mut self, outbox: &mut Outbox) {
         for (now, snapshot) in self.ring.drain(..) {
-            outbox.post(now.wall, Class::Line, &sched(&snapshot, None));
+            outbox.post(now.wall, Class::Debug, &sched(&snapshot, None));
         }
     }
 
@@ -102,8 +102,8 @@ impl Journal {
                 self.counts.damaged = self.counts.damaged.saturating_add(1);
                 self.wrap(now, &Text::line(bytes), false, outbox);
             }
-            Entry::Init(trace) => outbox.post(now.wall, Class::Line, &init(trace)),
-            Entry::Gc(trace) => outbox.post(now.wall, Class::Line, &gc(trace)),
+            Entry::Init(trace) => outbox.post(now.wall, Class::Debug, &init(trace)),
+            Entry::Gc(trace, more) => outbox.post(now.wall, Class::Debug, &gc(trace, more)),
             Entry::Crash(head) => outbox.post(now.wall, Class::Vital, &panic(head)),
             Entry::Goroutines(group) => {
                 self.groups = self.groups.saturating_add(1);
@@ -172,6 +172,7 @@ impl Journal {
         let whole = u64::from(!line.continues);
         self.counts.child_lines = self.counts.child_lines.saturating_add(whole);
         let severity = self.words.severity(line.bytes);
+        let class = if severity == Severity::Debug { Class::Debug } else { Class::Line };
         // Nearly every line is UTF-8, and to find that out costs less than to look for what is not.
         let words = match std::str::from_utf8(line.bytes) {
             Ok(words) => Cow::Borrowed(words),
@@ -184,7 +185,7 @@ impl Journal {
             let end = piece(rest);
             let (part, later) = rest.split_at_checked(end).unwrap_or((rest, ""));
             let continued = line.continued || !later.is_empty();
-            outbox.write(Class::Line, |frame, out| {
+            outbox.write(class, |frame, out| {
                 frame.line_head(now.wall, severity, out);
                 text(part, out);
                 frame.line_tail(out);
@@ -369,12 +370,12 @@ pub fn sched(snapshot: &Snapshot, ticks_delta: Option<u64>) -> Record {
     }
     record = record
         .put_some("sched.gcwaiting", snapshot.gcwaiting)
-        .put_some("sched.stopwait", snapshot.stopwait);
+        .put_some("sched.stopwait", snapshot.stopwait)
+        .put("sched.more", snapshot.more.clone());
     let Some(detail) = &snapshot.detail else { return record };
     record
         .put("sched.goroutines", detail.goroutines)
         .put("sched.timers", detail.timers)
-        .put_some("lossy", detail.partial.then_some(true))
         .put_some("sched.main_status", detail.main_status)
         .put_some("sched.main_reason", detail.main_reason.clone())
 }
@@ -395,9 +396,10 @@ fn init(trace: &InitTrace<'_>) -> Record {
         .put("init.duration_ms", trace.duration_ms)
         .put("init.bytes", trace.bytes)
         .put("init.allocs", trace.allocs)
+        .put("init.more", lossy(trace.more))
 }
 
-fn gc(trace: &GcTrace) -> Record {
+fn gc(trace: &GcTrace, more: &[u8]) -> Record {
     let message = format!(
         "gc {}: heap {}->{}->{} MB, goal {} MB, {}% of cpu",
         trace.cycle,
@@ -417,8 +419,11 @@ fn gc(trace: &GcTrace) -> Record {
         .put("gc.heap_after_mb", trace.heap_after_mb)
         .put("gc.heap_live_mb", trace.heap_live_mb)
         .put("gc.goal_mb", trace.goal_mb)
+        .put("gc.stacks_mb", trace.stacks_mb)
+        .put("gc.globals_mb", trace.globals_mb)
         .put("gc.procs", trace.procs)
         .put("gc.forced", trace.forced)
+        .put("gc.more", lossy(more))
 }
 
 fn panic(head: &CrashHead<'_>) -> Record {
@@ -428,7 +433,9 @@ fn panic(head: &CrashHead<'_>) -> Record {
         .put("panic.kind", word)
         .put("panic.text", lossy(head.message))
         .put("panic.signal", head.signal.map(lossy).unwrap_or_default())
+        .put("panic.lead", head.lead.map(lossy).unwrap_or_default())
         .put("panic.chained", head.chained)
+        .put("panic.proven", head.proven)
 }
 
 fn frame(frame: Frame<'_>) -> String {
@@ -437,6 +444,12 @@ fn frame(frame: Frame<'_>) -> String {
         text.push(' ');
         text.push_str(&place);
     }
+    let _ = super::record::shorten(&mut text, 240);
+    text
+}
+
+fn short(words: &[u8]) -> String {
+    let mut text = lossy(words);
     let _ = super::record::shorten(&mut text, 240);
     text
 }
@@ -453,11 +466,13 @@ fn goroutines(group: &Group<'_>) -> Record {
     let message = format!("goroutines: {} x [{state}] {}", group.count(), functions.join(" <- "));
     // Long frames leave room for fewer of them below the size limit of a record.
     let mut room = 5_000usize;
-    let fits = |text: &String| {
+    let mut fits = |text: &String| {
         room = room.saturating_sub(text.len());
         room > 0
     };
-    let frames = group.frames().take(FRAMES).map(frame).take_while(fits).collect::<Vec<_>>();
+    let frames = abridged(group.frames().map(frame).collect(), FRAMES, "...".to_owned());
+    let frames: Vec<String> = frames.into_iter().take_while(&mut fits).collect();
+    let ancestors: Vec<String> = group.ancestors().map(short).take_while(fits).collect();
     Record::new(Severity::Error, "go.goroutines", Origin::Runtime, message)
         .put("goroutines.count", group.count())
         .put("goroutines.state", state)
@@ -465,18 +480,24 @@ fn goroutines(group: &Group<'_>) -> Record {
         .put("goroutines.locked", group.locked())
         .put_some("goroutines.first_id", group.first_ids().first().copied())
         .put("goroutines.labels", group.labels().map(lossy).unwrap_or_default())
+        .put("goroutines.remarks", group.remarks().map(lossy).unwrap_or_default())
         .put("goroutines.frames", frames)
         .put("goroutines.created_by", group.created_by().map(frame).unwrap_or_default())
+        .put("goroutines.ancestors", ancestors)
 }
 
 fn dump_end(totals: &Totals, left_out: u64, number: u64) -> Record {
-    let message = format!("dump: {} goroutines in {} groups", totals.goroutines, totals.groups);
+    let message = match totals.goroutines {
+        0 => "dump: no goroutines".to_owned(),
+        count => format!("dump: {count} goroutines in {} groups", totals.groups),
+    };
     Record::new(Severity::Error, "go.goroutines", Origin::Runtime, message)
         .put("goinit.part.id", format!("dump-{number}"))
         .put("goroutines.total", totals.goroutines)
         .put("goroutines.groups", totals.groups)
         .put("goroutines.groups_left_out", left_out)
         .put("goroutines.ungrouped", totals.ungrouped)
+        .put("goroutines.bytes", totals.bytes)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! is applied. Where nothing binds, and where that is not known, are different answers.
 
 use crate::linux::cgroup::{self, Quota, Value, Version};
-use crate::linux::mountinfo::{self, Mount};
+use crate::linux::mountinfo::{self, Mount, Mounts};
 
 mod go_view;
 pub use go_view::{GoReader, GoView};
@@ -70,7 +70,7 @@ const CANDIDATES_MAX: usize = 8;
 
 /// Where the files of both controllers are, cpu first, found once if they live together on v2.
 #[must_use]
-pub fn homes(cgroup: Option<&[u8]>, mountinfo: Option<&[u8]>) -> [Home; 2] {
+pub fn homes(cgroup: Option<&[u8]>, mountinfo: Option<&Mounts<'_>>) -> [Home; 2] {
     let member = |controller: Controller| {
         cgroup.and_then(|text| cgroup::membership(text, controller.name()))
     };
@@ -85,7 +85,7 @@ pub fn homes(cgroup: Option<&[u8]>, mountinfo: Option<&[u8]>) -> [Home; 2] {
 /// files of `/proc/PID`, or nothing if there is no such file. A `cgroup` without any line of the
 /// right shape says as little as none.
 #[must_use]
-pub fn home(controller: Controller, cgroup: Option<&[u8]>, mountinfo: Option<&[u8]>) -> Home {
+pub fn home(controller: Controller, cgroup: Option<&[u8]>, mountinfo: Option<&Mounts<'_>>) -> Home {
     let cgroup = cgroup.filter(|text| cgroup::has_members(text));
     let member = cgroup.map(|text| cgroup::membership(text, controller.name()));
     match (member, mountinfo) {
@@ -109,15 +109,15 @@ pub fn home(controller: Controller, cgroup: Option<&[u8]>, mountinfo: Option<&[u
 
 /// Mounts that hold the process's own directory, the shortest root first: it shows most
 /// ancestors.
-fn below(controller: Controller, version: Version, path: &[u8], text: &[u8]) -> Home {
+fn below(controller: Controller, version: Version, path: &[u8], all: &Mounts<'_>) -> Home {
     let mut found: Vec<(usize, Candidate)> = Vec::new();
     let mut distant = Vec::new();
     let ours = |mount: &Mount<'_>| serves(mount, controller, version);
     let held = |mount: &Mount<'_>| within(path, &mount.root).is_some();
     let far = |mount: &Mount<'_>| above(path, &mount.root).is_some();
-    let mounts = mountinfo::cgroup_mounts(text).filter(|m| ours(m) && (held(m) || far(m)));
+    let mounts = all.cgroups().iter().filter(|m| ours(m) && (held(m) || far(m)));
     for mount in mounts.take(CANDIDATES_MAX) {
-        if mountinfo::is_covered(text, &mount) {
+        if all.covers(mount) {
             continue;
         }
         let point = mount.point.to_vec();
@@ -162,12 +162,14 @@ fn serves(mount: &Mount<'_>, controller: Controller, version: Version) -> bool {
 }
 
 /// Without `/proc/PID/cgroup`: the mount points themselves, v1 before v2.
-fn mount_points(controller: Controller, text: &[u8]) -> Home {
+fn mount_points(controller: Controller, all: &Mounts<'_>) -> Home {
     for version in [Version::V1, Version::V2] {
-        let candidates: Vec<_> = mountinfo::cgroup_mounts(text)
+        let candidates: Vec<_> = all
+            .cgroups()
+            .iter()
             .filter(|mount| serves(mount, controller, version) && !has_parent_step(&mount.root))
             .take(CANDIDATES_MAX)
-            .filter(|mount| !mountinfo::is_covered(text, mount))
+            .filter(|mount| !all.covers(mount))
             .map(|mount| Candidate { point: mount.point.to_vec(), rest: Vec::new(), mounted: true })
             .collect();
         if !candidates.is_empty() {

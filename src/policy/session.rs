@@ -5,17 +5,19 @@
 //! for stalls; a panic in it is caught here, becomes a `goinit.defect` record, and the run goes
 //! on as a plain init that passes stderr through.
 
-use super::backlog::{Class, SinkReport};
-use super::config::Config;
+use super::backlog::Class;
+use super::config::{Config, LogFull, Raw};
 use super::diagnosis::{Diagnosis, EVIDENCE_LIMIT};
 use super::event::{Action, Event, Reaped};
 use super::farewell;
+use super::losses::Losses;
 use super::outbox::Outbox;
 use super::record::{Origin, Record, Severity};
 use super::shutdown::{Reason, Shutdown};
 use crate::exit::Ending;
 use crate::units::{Mono, Now, Pid, Received, Signal, Target, Wall};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// What the session has to know about the start.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,7 @@ pub struct Session {
     pub(super) outbox: Outbox,
     pub(super) diagnosis: Option<Box<Diagnosis>>,
     pub(super) counts: Counts,
-    pub(super) sink: SinkReport,
+    pub(super) losses: Losses,
     /// The program's end, once known.
     pub(super) end: Option<Reaped>,
     /// Signals whose records are not written yet: passing them on comes first.
@@ -54,11 +56,17 @@ pub struct Session {
     job_stopped: bool,
     /// The runtime's monitor thread, once evidence has shown it.
     pub(super) sysmon: Option<Pid>,
-    dropped_said: u64,
     /// The deadline has passed and evidence is being collected until then.
     looking: Option<Mono>,
+    /// Nothing more is in the program's stderr.
+    read_out: bool,
+    /// Everything is over, and until then what is still on its way is waited for.
+    settles: Option<Mono>,
     finished: bool,
 }
+
+/// How long the last record waits for what it shall tell of.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +102,7 @@ impl Session {
     #[must_use]
     pub fn new(config: Config, birth: Birth, outbox: Outbox, diagnosis: Diagnosis) -> Self {
         let shutdown = Shutdown::new(&config, birth.piped);
+        let losses = Losses::new(matches!(config.raw, Some(Raw::File(_))));
         Self {
             config,
             birth,
@@ -101,14 +110,15 @@ impl Session {
             outbox,
             diagnosis: Some(Box::new(diagnosis)),
             counts: Counts::default(),
-            sink: SinkReport::default(),
+            losses,
             end: None,
             heard: Vec::new(),
             stop_passed: false,
             job_stopped: false,
             sysmon: None,
-            dropped_said: 0,
             looking: None,
+            read_out: false,
+            settles: None,
             finished: false,
         }
     }
@@ -126,24 +136,31 @@ impl Session {
             Event::Reaped(reaped) => self.reaped(now, reaped, &mut actions),
             Event::Stopped(pid, signal) => self.stopped(*pid, *signal, &mut actions),
             Event::Childless => self.shutdown.childless(now.mono),
-            Event::StderrClosed => self.shutdown.pipe_closed(now.mono),
-            Event::Sink(report) => self.sink = *report,
+            Event::StderrClosed => {
+                self.read_out = true;
+                self.shutdown.pipe_closed(now.mono);
+            }
+            Event::Quiet => self.read_out = self.shutdown.is_over(),
+            Event::Sink(report) => {
+                let said = self.losses.log(*report);
+                self.say(now, said);
+            }
+            Event::Copy(report) => {
+                let said = self.losses.copy(*report);
+                self.say(now, said);
+            }
             Event::Tick => self.tick(now, &mut actions),
             Event::Evidence(_) if self.looking.is_some() => self.looking = Some(now.mono),
             Event::Continued(_)
             | Event::Signal(_)
             | Event::Stderr(_)
-            | Event::Quiet
             | Event::Sample(_)
             | Event::Limits(_)
             | Event::Evidence(_)
             | Event::Gap(_) => {}
         }
         self.diagnose(now, event, &mut actions);
-        if matches!(event, Event::Sink(_)) {
-            self.say_dropped(now);
-        }
-        if self.shutdown.is_over() && !self.finished {
+        if self.shutdown.is_over() && !self.finished && self.is_settled(now) {
             self.finished = true;
             farewell::say(self, now, &mut actions);
         }
@@ -154,7 +171,8 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
         let diagnosis = self.diagnosis.as_deref().and_then(Diagnosis::deadline);
-        [self.shutdown.deadline(), self.timeout(), diagnosis].into_iter().flatten().min()
+        let known = [self.shutdown.deadline(), self.timeout(), diagnosis, self.settles];
+        known.into_iter().flatten().min()
     }
 
     /// Records waiting for the log.
@@ -165,7 +183,27 @@ impl Session {
     /// Whether more of the program's stderr may be read; only `--log-full=block` ever says no.
     #[must_use]
     pub fn wants_stderr(&self) -> bool {
-        self.config.log_full == super::config::LogFull::Drop || self.sink.room
+        !self.keeps() || self.losses.has_room()
+    }
+
+    /// Whether no record may be given up: then the program waits instead, as long as it lives.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.config.log_full == LogFull::Block && !self.shutdown.is_over()
+    }
+
+    /// Whether the last record can tell everything: the raw copy is written, and what
+    /// `--log-full=block` left in the pipe is read. Neither is waited for longer than a moment.
+    fn is_settled(&mut self, now: Now) -> bool {
+        let until = *self.settles.get_or_insert(now.mono.after(SETTLE_LIMIT));
+        let left = self.config.log_full == LogFull::Block && self.birth.piped && !self.read_out;
+        now.mono >= until || (!left && self.losses.copy_is_settled())
+    }
+
+    fn say(&mut self, now: Now, record: Option<Record>) {
+        if let Some(record) = record {
+            self.outbox.post(now.wall, Class::Vital, &record);
+        }
     }
 
     fn target(&self) -> Target {
@@ -322,7 +360,7 @@ impl Session {
                 record.put("orphan.exit.signal", signal.to_string())
             }
         };
-        self.outbox.post(now.wall, Class::Line, &record);
+        self.outbox.post(now.wall, Class::Debug, &record);
     }
 
     fn stopped(&mut self, pid: Pid, signal: Signal, actions: &mut Vec<Action>) {
@@ -367,22 +405,5 @@ impl Session {
                 self.outbox.post(now.wall, Class::Vital, &record);
             }
         }
-    }
-
-    /// Says how many records were given up, once there is room to say it.
-    fn say_dropped(&mut self, now: Now) {
-        let lost = self.sink.dropped.lost() + self.sink.unwritten;
-        if lost == self.dropped_said || !self.sink.room {
-            return;
-        }
-        let new = lost - self.dropped_said;
-        self.dropped_said = lost;
-        let message =
-            format!("{new} log lines were given up because the log was not read fast enough");
-        let record = Record::new(Severity::Warn, "goinit.dropped", Origin::Goinit, message)
-            .put("dropped.lines", new)
-            .put("dropped.snapshots_total", self.sink.dropped.snapshots)
-            .put("counters.dropped_lines", lost);
-        self.outbox.post(now.wall, Class::Vital, &record);
     }
 }

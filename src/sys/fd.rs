@@ -33,8 +33,7 @@ pub struct Pipe {
 /// know). A packet-mode pipe holds one packet a page: 256 instead of 16.
 const PIPE_BYTES: libc::c_int = 1 << 20;
 
-/// A pipe in packet mode, or a stream where the kernel refuses (gVisor, old kernels), enlarged
-/// as far as allowed. Both ends are close-on-exec and blocking.
+/// A pipe in packet mode, or a stream where the kernel refuses (gVisor, old kernels). Both ends are close-on-exec and blocking.
 ///
 /// # Errors
 /// The kernel's, such as EMFILE.
@@ -45,8 +44,12 @@ pub fn log_pipe() -> io::Result<Pipe> {
         Ok(ends) => (Framing::Packets, ends),
         Err(_) => (Framing::Stream, nix::unistd::pipe2(OFlag::O_CLOEXEC)?),
     };
-    let _ = nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
     Ok(Pipe { reader, writer, framing })
+}
+
+/// Makes a pipe hold more, as far as the kernel allows (pipe-user-pages-soft); what is in it stays.
+pub fn enlarge_pipe(pipe: BorrowedFd<'_>) {
+    let _ = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
 }
 
 /// Asks for a signal from the kernel whenever somebody writes to a file in this directory, as long

@@ -6,6 +6,17 @@ pub fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
+/// The user whose permissions count for what we do.
+#[must_use]
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Lets whoever waits for our CPU run first, sched_yield(2).
+pub fn give_way() {
+    let _ = nix::sched::sched_yield();
+}
+
 /// Whether somebody can continue us after we stopped ourselves: our parent is in our session, as
 /// a shell or what a shell started is. PID 1 cannot be stopped, and what a container runtime
 /// starts leads a session of its own, in which nobody would ever continue it.

@@ -10,6 +10,7 @@
 
 use super::signals::{Mask, set_default, set_mask};
 use crate::units::Pid;
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::RawFd;
@@ -22,7 +23,7 @@ pub struct Plan<'a> {
     /// Arguments, the name first.
     pub args: &'a [CString],
     /// The whole environment, `KEY=VALUE`.
-    pub env: Vec<CString>,
+    pub env: Vec<Cow<'a, CStr>>,
     /// Descriptors the child gets: ours → its number. They lose close-on-exec in the child.
     pub descriptors: &'a [(RawFd, RawFd)],
     /// Put the child into a process group of its own.
@@ -39,7 +40,7 @@ const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 /// Room for any pid behind [`LISTEN_PID`].
 const PID_DIGITS: usize = 10;
 /// Stack of the child between clone and exec; it calls a handful of system calls.
-const STACK_BYTES: usize = 64 * 1024;
+const STACK_BYTES: usize = 16 * 1024;
 
 /// What the child needs, prepared while allocating is still allowed.
 struct Prepared<'a> {
@@ -89,10 +90,10 @@ pub fn spawn(mut plan: Plan<'_>) -> io::Result<Pid> {
 
 /// Takes LISTEN_PID out of the environment if it names us, and gives a buffer
 /// `LISTEN_PID=` + room for digits in its place.
-fn listen_buffer(env: &mut Vec<CString>, our_pid: libc::pid_t) -> Option<Vec<u8>> {
+fn listen_buffer(env: &mut Vec<Cow<'_, CStr>>, our_pid: libc::pid_t) -> Option<Vec<u8>> {
     let ours = our_pid.to_string();
     let at = env.iter().position(|var| {
-        var.as_bytes().strip_prefix(LISTEN_PID).is_some_and(|pid| pid == ours.as_bytes())
+        var.to_bytes().strip_prefix(LISTEN_PID).is_some_and(|pid| pid == ours.as_bytes())
     })?;
     env.remove(at);
     let mut buffer = LISTEN_PID.to_vec();
@@ -179,7 +180,7 @@ fn write_pid(start: *mut u8) {
 
 /// Replaces our own process by a program, for GOINIT_DISABLED. Returns only when that failed.
 #[must_use]
-pub fn replace(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+pub fn replace(path: &CStr, args: &[CString], env: &[Cow<'_, CStr>]) -> io::Error {
     let argv: Vec<_> = args.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
     let envp: Vec<_> = env.iter().map(|v| v.as_ptr()).chain([std::ptr::null()]).collect();
     // SAFETY: path, argv and envp are NUL-terminated and live until the call returns.
@@ -218,7 +219,7 @@ mod tests {
         let plan = Plan {
             path: c"/bin/sh",
             args: &words(&["sh", "-c", "test $$ = $LISTEN_PID && echo same"]),
-            env: words(&["A=1", &ours]),
+            env: words(&["A=1", &ours]).into_iter().map(Cow::Owned).collect(),
             descriptors: &[(writer.as_raw_fd(), 1)],
             own_group: false,
             terminal: None,

@@ -39,6 +39,24 @@ pub fn enter(count: c_int, arguments: Argv) -> Vec<OsString> {
     (0..count).map(argument).collect()
 }
 
+/// Our environment as the kernel left it, `NAME=VALUE`. Nothing is copied: it is as large as
+/// Kubernetes makes it, and the program waits for us.
+pub fn environment() -> impl Iterator<Item = &'static CStr> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the C library sets it before `main`, and nobody in goinit changes the environment.
+    let first = unsafe { environ };
+    (0..).map_while(move |at| {
+        // SAFETY: a list of pointers to strings that live as long as the process; its end is
+        // null, and what follows that is not looked at.
+        unsafe {
+            let entry = if first.is_null() { first.cast() } else { *first.add(at) };
+            (!entry.is_null()).then(|| CStr::from_ptr(entry))
+        }
+    })
+}
+
 /// Makes sure that 0, 1 and 2 are open, on /dev/null if need be: what is opened later must not
 /// become somebody's standard output by accident.
 fn occupy_standard() {

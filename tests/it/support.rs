@@ -151,6 +151,17 @@ pub(crate) fn program(name: &str, version: &str) -> Option<PathBuf> {
 }
 
 pub(crate) fn build(source: &Path, name: &str, version: &str) -> Option<PathBuf> {
+    build_with(source, name, version, &["build"], &[])
+}
+
+/// The same with a command of go's of its own (`test -c`, `build -race`) and more environment.
+pub(crate) fn build_with(
+    source: &Path,
+    name: &str,
+    version: &str,
+    verb: &[&str],
+    environment: &[(&str, &str)],
+) -> Option<PathBuf> {
     let toolchain = go(version)?;
     let place = Path::new(PROJECT).join("target/go-programs").join(&toolchain.version);
     fs::create_dir_all(&place).unwrap();
@@ -165,8 +176,8 @@ pub(crate) fn build(source: &Path, name: &str, version: &str) -> Option<PathBuf>
     let _ = fs::remove_dir_all(&copy);
     copy_tree(source, &copy);
     let mut command = Command::new(&toolchain.go);
-    command.args(["build", "-trimpath", "-o"]).arg(&target).arg(".").current_dir(&copy);
-    command.env_remove("GOROOT").envs(go_environment());
+    command.args(verb).args(["-trimpath", "-o"]).arg(&target).arg(".").current_dir(&copy);
+    command.env_remove("GOROOT").envs(go_environment()).envs(environment.iter().copied());
     match output(&mut command) {
         Ok(_) => Some(target),
         Err(why) => panic!("cannot build {name} with Go {version}: {why}"),

@@ -310,7 +310,7 @@ impl Play {
                 self.step(now, Seen::Heartbeat(&snapshot));
             }
             Entry::Init(_) => self.step(now, Seen::InitDone),
-            Entry::Gc(gc) => self.step(now, Seen::Collected(&gc)),
+            Entry::Gc(gc, _) => self.step(now, Seen::Collected(&gc)),
             Entry::Text(text) => self.step(now, Seen::AppBytes(text.bytes.len() as u64 + 1)),
             Entry::Json(line) => self.step(now, Seen::AppBytes(line.len() as u64 + 1)),
             Entry::Crash(head) => self.crashed(&head),

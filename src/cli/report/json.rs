@@ -91,7 +91,10 @@ fn crash(story: &Story) -> Value {
     known([
         ("kind", crash.kind.into()),
         ("message", crash.message.as_str().into()),
-        ("signal", story.crash_signal.clone().into()),
+        ("text", story.said.text.clone().into()),
+        ("signal", story.said.signal.clone().into()),
+        ("lead", story.said.lead.clone().into()),
+        ("proven", Some(story.said.proven).filter(|proven| *proven).into()),
         ("at_ms", ms(*at).into()),
         ("went_on", Some(story.went_on()).filter(|on| *on).into()),
     ])
@@ -166,7 +169,10 @@ fn stack(stack: &Stack) -> Value {
         ("first_ids", json!(stack.ids)),
         ("frames", json!(frames)),
         ("created_by", stack.created_by.as_ref().map(joined).into()),
+        ("ancestors", Some(json!(stack.ancestors)).filter(|_| !stack.ancestors.is_empty()).into()),
+        ("locked", Some(stack.locked).filter(|locked| *locked > 0).into()),
         ("labels", stack.labels.clone().into()),
+        ("remarks", stack.remarks.clone().into()),
         ("waits_on", stack.waits_on.clone().into()),
     ])
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::{Kind, Reader};
+use super::{Depth, Kind, Reader};
 use crate::host::files::Root;
 use crate::linux::cgroup::{self, Value};
 use crate::policy::limits::Limits;
@@ -76,7 +76,7 @@ impl Watch {
 
     /// Reads everything and opens the files that matter; the limits as they were.
     fn read(&mut self) -> Limits {
-        let reader = Reader::read(&self.root, None);
+        let reader = Reader::read(&self.root, None, Depth::Deciding);
         let old = std::mem::take(&mut self.files);
         let mut old: Vec<_> = old.into_iter().map(Some).collect();
         for (kind, path) in reader.files.into_iter().take(WATCHED_MAX) {

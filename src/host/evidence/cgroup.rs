@@ -28,7 +28,8 @@ struct Look {
 impl Group {
     /// Finds the program's group and takes the first look.
     pub(super) fn find(program: &Program) -> Result<Self, Why> {
-        let (limits, places) = host::read(program.root(), Some(program.pid));
+        let (limits, places) =
+            host::read(program.root(), Some(program.pid), host::Depth::Everything);
         let place = |place: &Option<(Version, Vec<u8>)>| {
             let (version, path) = place.as_ref()?;
             Some((*version, String::from_utf8_lossy(path).into_owned()))

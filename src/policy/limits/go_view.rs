@@ -7,7 +7,7 @@
 //! line they cannot take apart.
 
 use crate::linux::cgroup::{Quota, Version};
-use crate::linux::mountinfo::{self, Mount};
+use crate::linux::mountinfo::{self, Mount, Mounts};
 
 /// The two readers there have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,13 @@ impl GoReader {
     pub fn directory(
         self,
         cgroup: Option<&[u8]>,
-        mountinfo: Option<&[u8]>,
+        mounts: Option<&Mounts<'_>>,
     ) -> Option<(Version, Vec<u8>)> {
         let (version, path) = member(cgroup?)?;
-        let mountinfo = mountinfo?;
+        let (found, gives_up) = mounts?.strictly();
         let directory = match self {
-            Self::Go25 => [&*last_or_v1(mountinfo)?, path].concat(),
-            Self::Go26 => first_that_fits(mountinfo, version, path)?,
+            Self::Go25 => [last_or_v1(found, gives_up)?, path].concat(),
+            Self::Go26 => first_that_fits(found, version, path)?,
         };
         Some((version, directory))
     }
@@ -77,35 +77,23 @@ fn member(text: &[u8]) -> Option<(Version, &[u8])> {
 }
 
 /// `parseCPUMount` of Go 1.25: the first v1 mount with cpu, else the last cgroup2 mount.
-fn last_or_v1(text: &[u8]) -> Option<Vec<u8>> {
-    let mut last = None;
-    for line in lines(text) {
-        let mount = Mount::parse(line)?;
-        if mount.is_v1_of("cpu") {
-            return Some(mount.point.into_owned());
-        }
-        if mount.is_v2() {
-            last = Some(mount.point.into_owned());
-        }
-    }
-    last
+fn last_or_v1<'m>(mounts: &'m [Mount<'_>], gives_up: bool) -> Option<&'m [u8]> {
+    let v1 = mounts.iter().find(|mount| mount.is_v1_of("cpu"));
+    let last = || mounts.iter().rfind(|mount| mount.is_v2()).filter(|_| !gives_up);
+    v1.or_else(last).map(|mount| &*mount.point)
 }
 
 /// `parseCPUMount` of Go 1.26: the first mount whose root holds the path.
-fn first_that_fits(text: &[u8], version: Version, path: &[u8]) -> Option<Vec<u8>> {
-    for line in lines(text) {
-        let mount = Mount::parse(line)?;
+fn first_that_fits(mounts: &[Mount<'_>], version: Version, path: &[u8]) -> Option<Vec<u8>> {
+    mounts.iter().find_map(|mount| {
         let fits = match version {
             Version::V1 => mount.is_v1_of("cpu"),
             Version::V2 => mount.is_v2(),
         };
-        if let Some(rest) = fits.then(|| mountinfo::strip(path, &mount.root)).flatten()
-            && mountinfo::strip(rest, b"/..").is_none()
-        {
-            return Some([&*mount.point, rest].concat());
-        }
-    }
-    None
+        let rest = fits.then(|| mountinfo::strip(path, &mount.root)).flatten()?;
+        let below = mountinfo::strip(rest, b"/..").is_none();
+        below.then(|| [&*mount.point, rest].concat())
+    })
 }
 
 /// Go's line reader: what follows the last line end is a line of its own, unless it is empty.
@@ -120,7 +108,8 @@ mod tests {
     /// Directories of both readers, for `/proc/self/cgroup` and mountinfo.
     fn check(cgroup: &str, mountinfo: &str, go25: Option<&str>, go26: Option<&str>) {
         let find = |reader: GoReader| {
-            let found = reader.directory(Some(cgroup.as_bytes()), Some(mountinfo.as_bytes()));
+            let found = reader
+                .directory(Some(cgroup.as_bytes()), Some(&Mounts::read(mountinfo.as_bytes())));
             found.map(|(_, directory)| String::from_utf8(directory).unwrap())
         };
         assert_eq!(find(GoReader::Go25).as_deref(), go25, "Go 1.25, {cgroup}");

@@ -1,15 +1,18 @@
 use super::*;
+use crate::linux::mountinfo::Mounts;
 
 /// Candidates of the cpu controller, as `point:rest`.
 fn candidates(cgroup: &str, mountinfo: &str) -> Vec<String> {
-    let home = home(Controller::Cpu, Some(cgroup.as_bytes()), Some(mountinfo.as_bytes()));
+    let home =
+        home(Controller::Cpu, Some(cgroup.as_bytes()), Some(&Mounts::read(mountinfo.as_bytes())));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     home.candidates.iter().map(|c| format!("{}:{}", text(&c.point), text(&c.rest))).collect()
 }
 
 /// Mounts that need a search, as `point:levels:rest`.
 fn distant(cgroup: &str, mountinfo: &str) -> Vec<String> {
-    let home = home(Controller::Cpu, Some(cgroup.as_bytes()), Some(mountinfo.as_bytes()));
+    let home =
+        home(Controller::Cpu, Some(cgroup.as_bytes()), Some(&Mounts::read(mountinfo.as_bytes())));
     assert!(home.candidates.is_empty(), "{home:?}");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     home.distant

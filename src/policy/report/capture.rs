@@ -128,6 +128,76 @@ fn docker(line: &[u8]) -> Option<Unwrapped<'_>> {
     Some(Unwrapped { source: b"", stream, wall, text, ended })
 }
 
+/// What stands before every line of a file, known by its first line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Margin {
+    /// No line was seen.
+    #[default]
+    Unknown,
+    /// Nothing.
+    None,
+    /// `> `: quoted in a mail or an issue.
+    Quote,
+    /// `web-1  | `: docker compose logs.
+    Service,
+    /// So many blanks, where the runtime's first words were pasted into a text.
+    Blanks(usize),
+}
+
+impl Margin {
+    /// What the first line says.
+    #[must_use]
+    pub fn of(line: &[u8]) -> Self {
+        let line = line.trim_ascii_end();
+        let words = line.trim_ascii_start();
+        let blanks = line.len().saturating_sub(words.len());
+        let heads = [&b"goroutine "[..], b"SCHED ", b"runtime: "];
+        let told = || {
+            crate::go::crash::begins(words).is_some()
+                || heads.iter().any(|head| words.starts_with(head))
+        };
+        if blanks > 0 && told() {
+            Self::Blanks(blanks)
+        } else if line.starts_with(b"> ") {
+            Self::Quote
+        } else if service(line).is_some() {
+            Self::Service
+        } else {
+            Self::None
+        }
+    }
+
+    /// The name in the margin and what stands behind it; a line without margin stays as it is.
+    #[must_use]
+    pub fn cut(self, line: &[u8]) -> (&[u8], &[u8]) {
+        match self {
+            Self::Unknown | Self::None => (b"", line),
+            Self::Quote => {
+                let rest = line.strip_prefix(b">").unwrap_or(line);
+                (b"", rest.strip_prefix(b" ").unwrap_or(rest))
+            }
+            Self::Service => service(line).unwrap_or((b"", line)),
+            Self::Blanks(most) => {
+                let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+                let blanks = line.iter().take(most).take_while(blank).count();
+                (b"", line.get(blanks..).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// `web-1  | `: the name of a container as compose makes it, padded, and a bar.
+fn service(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let head = line.get(..128).unwrap_or(line);
+    let bar = memchr::memchr(b'|', head)?;
+    let name = head.get(..bar)?.strip_suffix(b" ")?.trim_ascii_end();
+    let number = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let shaped = name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    let named = number > 0 && name.iter().rev().nth(number) == Some(&b'-');
+    let rest = line.get(bar.saturating_add(1)..)?;
+    (shaped && named).then(|| (name, rest.strip_prefix(b" ").unwrap_or(rest)))
+}
+
 /// The text of a JSON string, between its quotes.
 #[must_use]
 pub fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {

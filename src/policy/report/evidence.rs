@@ -200,7 +200,10 @@ pub(super) fn stack(field: Field<'_>) -> Stack {
         ids: field.number("/goroutines/first_id").into_iter().collect(),
         frames: if shown.is_empty() { all } else { shown },
         created_by: field.some("/goroutines/created_by").map(|text| halves(&text)),
+        locked: field.number("/goroutines/locked").unwrap_or(0),
         labels: field.some("/goroutines/labels"),
+        remarks: field.some("/goroutines/remarks"),
+        ancestors: field.texts("/goroutines/ancestors"),
         waits_on: field.some("/goroutines/waits_on"),
         system: false,
     }

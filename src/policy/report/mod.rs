@@ -14,11 +14,11 @@ pub use clock::Clock;
 pub use evidence::Testimony;
 pub use judge::{Given, Told, verdict};
 pub use series::{Point, Series};
-pub use story::{Exit, Gc, Moment, Own, Package, Stack, Story};
+pub use story::{Exit, Gc, Moment, Own, Package, Said, Stack, Story};
 
 use crate::go::line::{Assembler, Framing};
 use crate::units::Wall;
-use capture::{Decoder, Stream, Unwrapped, is_bare, unwrap};
+use capture::{Decoder, Margin, Stream, Unwrapped, is_bare, unwrap};
 use own::{Order, Record, order};
 
 /// A line that may be wrapped and is longer than this is taken as it is.
@@ -249,6 +249,8 @@ pub struct Reader {
     rest: Vec<u8>,
     /// The end of a bare line is still to come.
     inside: bool,
+    /// What stands before each line of the file.
+    margin: Margin,
 }
 
 impl Default for Reader {
@@ -262,7 +264,8 @@ impl Reader {
     #[must_use]
     pub fn new() -> Self {
         let sources = vec![Source::new(b"")];
-        Self { decoder: Decoder::default(), sources, rest: Vec::new(), inside: false }
+        let (decoder, rest, margin) = (Decoder::default(), Vec::new(), Margin::Unknown);
+        Self { decoder, sources, rest, inside: false, margin }
     }
 
     /// Takes bytes of the log, cut anywhere.
@@ -306,6 +309,7 @@ impl Reader {
             self.line(&line);
         }
         self.inside = false;
+        self.margin = Margin::Unknown;
     }
 
     fn text(&mut self, mut bytes: &[u8]) {
@@ -314,7 +318,7 @@ impl Reader {
                 let end = memchr::memchr(b'\n', bytes);
                 self.inside = end.is_none();
                 bytes = self.pass(bytes, end.map_or(bytes.len(), |at| at.saturating_add(1)));
-            } else if self.rest.is_empty() && is_bare(*first) {
+            } else if self.margin == Margin::None && self.rest.is_empty() && is_bare(*first) {
                 let end = bare(bytes);
                 self.inside = bytes.get(end.saturating_sub(1)) != Some(&b'\n');
                 bytes = self.pass(bytes, end);
@@ -359,7 +363,24 @@ impl Reader {
 
     /// One whole line, with its newline unless it is the file's last.
     fn line(&mut self, line: &[u8]) {
+        if self.margin == Margin::Unknown {
+            self.margin = Margin::of(line);
+        }
+        let (name, line) = self.margin.cut(line);
         let bare = line.strip_suffix(b"\n").unwrap_or(line);
+        if !name.is_empty() {
+            let found = Unwrapped {
+                source: name,
+                stream: Stream::Unknown,
+                wall: None,
+                text: bare.into(),
+                ended: true,
+            };
+            if let Some(source) = self.source(name) {
+                source.wrapped(&found);
+            }
+            return;
+        }
         if let Some(found) = unwrap(bare) {
             if let Some(source) = self.source(found.source) {
                 source.wrapped(&found);

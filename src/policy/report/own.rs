@@ -2,7 +2,7 @@
 
 use super::evidence::stack;
 use super::judge::Told;
-use super::story::{Exit, Own, Story};
+use super::story::{Exit, Own, Said, Story};
 use crate::go::gc::GcTrace;
 use crate::go::init::InitTrace;
 use crate::go::snapshot::Snapshot;
@@ -115,6 +115,7 @@ pub(super) fn take(story: &mut Story, record: &Record) {
                 duration_ms: field.fraction("/init/duration_ms"),
                 bytes: field.number("/init/bytes").unwrap_or(0),
                 allocs: field.number("/init/allocs").unwrap_or(0),
+                more: b"",
             });
         }
         "go.gc" => story.collected(&gc(field)),
@@ -123,9 +124,10 @@ pub(super) fn take(story: &mut Story, record: &Record) {
             story.line(field.text("/message").as_bytes(), whole);
         }
         "go.panic" => {
-            let message = field.text("/panic/text");
-            let first = message.lines().next().unwrap_or_default().to_owned();
-            story.crash_words(&field.text("/panic/kind"), first, field.some("/panic/signal"));
+            let (kind, text) = (field.text("/panic/kind"), field.text("/panic/text"));
+            let proven = field.flag("/panic/proven");
+            let (signal, lead) = (field.some("/panic/signal"), field.some("/panic/lead"));
+            story.crash_words(&kind, &text, Said { signal, lead, proven, text: None });
         }
         "go.goroutines" if field.text("/origin") == "runtime" => goroutines(story, field),
         "goinit.stall" => {
@@ -191,6 +193,7 @@ fn snapshot(field: Field<'_>) -> Snapshot {
         schedticks: field.numbers("/sched/schedticks"),
         gcwaiting: field.at("/sched/gcwaiting").and_then(Value::as_bool),
         stopwait: field.at("/sched/stopwait").and_then(Value::as_i64),
+        more: field.text("/sched/more"),
         detail: None,
     }
 }
@@ -206,6 +209,8 @@ fn gc(field: Field<'_>) -> GcTrace {
         heap_after_mb: field.number("/gc/heap_after_mb").unwrap_or(0),
         heap_live_mb: field.number("/gc/heap_live_mb").unwrap_or(0),
         goal_mb: field.number("/gc/goal_mb").unwrap_or(0),
+        stacks_mb: field.number("/gc/stacks_mb").unwrap_or(0),
+        globals_mb: field.number("/gc/globals_mb").unwrap_or(0),
         procs: field.number("/gc/procs").unwrap_or(0),
         forced: field.flag("/gc/forced"),
     }

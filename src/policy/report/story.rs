@@ -5,7 +5,7 @@ use super::evidence::Testimony;
 use super::judge::Told;
 use super::series::Series;
 use crate::go::crash::{CrashHead, CrashKind};
-use crate::go::dump::{Frame, Group, Totals};
+use crate::go::dump::{Frame, Group, Totals, abridged};
 use crate::go::entry::Entry;
 use crate::go::gc::GcTrace;
 use crate::go::init::InitTrace;
@@ -59,12 +59,31 @@ pub struct Stack {
     pub frames: Vec<(String, String)>,
     /// Who started them.
     pub created_by: Option<(String, String)>,
+    /// Bound to their thread.
+    pub locked: u64,
     /// Profiler labels.
     pub labels: Option<String>,
+    /// What the headers say besides.
+    pub remarks: Option<String>,
+    /// The creators of the creators.
+    pub ancestors: Vec<String>,
     /// What they wait for, where goinit saw it.
     pub waits_on: Option<String>,
     /// Started by the runtime for itself.
     pub system: bool,
+}
+
+/// What a crash said besides the first line of its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The `[signal …]` line, or where a deadly signal struck.
+    pub signal: Option<String>,
+    /// What the runtime printed before it.
+    pub lead: Option<String>,
+    /// Only the runtime can have printed it.
+    pub proven: bool,
+    /// The whole text, if it has more lines than one: chained panics, errors of several lines.
+    pub text: Option<String>,
 }
 
 /// Sums over `gctrace` lines.
@@ -200,8 +219,8 @@ pub struct Story {
     pub(super) dumped_at: Option<u64>,
     /// The first panic, fatal error or deadly signal, and when.
     pub crash: Option<(Crash, Mono)>,
-    /// The `[signal …]` line of the crash.
-    pub crash_signal: Option<String>,
+    /// What the crash said besides.
+    pub said: Said,
     /// The group that crashed, in the dump behind it.
     pub crashed_in: Option<usize>,
     /// Snapshots since the crash.
@@ -246,7 +265,7 @@ impl Story {
             Entry::Sched(snapshot) => self.snapshot(wall.is_some(), snapshot),
             Entry::Damaged(_) => self.damaged = self.damaged.saturating_add(1),
             Entry::Init(trace) => self.package(trace),
-            Entry::Gc(trace) => self.collected(trace),
+            Entry::Gc(trace, _) => self.collected(trace),
             Entry::Crash(head) => self.crashed(head),
             Entry::Goroutines(group) => self.group(group),
             Entry::DumpEnd(totals) => self.dump(totals),
@@ -355,18 +374,22 @@ impl Story {
 
     fn crashed(&mut self, head: &CrashHead<'_>) {
         self.begin();
-        let message = text(head.first_line());
-        let signal = head.signal.map(text);
+        let (signal, lead) = (head.signal.map(text), head.lead.map(text));
         let kind = match head.kind {
             CrashKind::Panic => "panic",
             CrashKind::Fatal => "fatal",
             CrashKind::Signal => "signal",
         };
-        self.crash_words(kind, message, signal);
+        self.crash_words(
+            kind,
+            &text(head.message),
+            Said { signal, lead, proven: head.proven, text: None },
+        );
     }
 
     /// Takes the first words of a crash, or of a dump that somebody asked for.
-    pub(super) fn crash_words(&mut self, kind: &str, message: String, signal: Option<String>) {
+    pub(super) fn crash_words(&mut self, kind: &str, words: &str, mut said: Said) {
+        let mut message = words.lines().next().unwrap_or_default().to_owned();
         let kind = match kind {
             "panic" => "panic",
             "fatal" => "fatal",
@@ -381,13 +404,15 @@ impl Story {
         if self.crash.is_some() && !self.went_on() {
             return;
         }
-        let mut message = message;
         let _ = shorten(&mut message, 1_000);
+        let mut words = words.to_owned();
+        let _ = shorten(&mut words, 1_000);
+        said.text = Some(words).filter(|words| words.contains('\n'));
         let word = if kind == "fatal" { "fatal error: " } else { "" };
         let head = if kind == "panic" { "panic: " } else { word };
         self.moment("crash", format!("{head}{message}"));
         self.crash = Some((Crash { kind, message }, self.now()));
-        self.crash_signal = signal;
+        self.said = said;
         self.crashed_in = None;
         self.since_crash = 0;
     }
@@ -403,7 +428,10 @@ impl Story {
             ids: group.first_ids().to_vec(),
             frames: shown(&frames),
             created_by: group.created_by().map(|by| pair(&by)),
+            locked: group.locked(),
             labels: group.labels().map(text),
+            remarks: group.remarks().map(text),
+            ancestors: group.ancestors().map(text).collect(),
             waits_on: None,
             system,
         });
@@ -521,8 +549,10 @@ impl Story {
 /// The frames that a user wants to see; all if there are no others.
 fn shown(frames: &[Frame<'_>]) -> Vec<(String, String)> {
     let kept = frames.iter().filter(|frame| !hidden(frame.function));
-    let kept: Vec<_> = kept.take(FRAMES).map(pair).collect();
-    if kept.is_empty() { frames.iter().take(FRAMES).map(pair).collect() } else { kept }
+    let kept: Vec<_> = kept.map(pair).collect();
+    let all = || frames.iter().map(pair).collect();
+    let gap = ("...".to_owned(), String::new());
+    abridged(if kept.is_empty() { all() } else { kept }, FRAMES, gap)
 }
 
 /// As the runtime's own tracebacks do: unexported functions of the runtime are no frames of the

@@ -39,7 +39,7 @@ fn target(kind: TargetKind, path: &str) -> Syscall {
 fn gc() -> GcTrace {
     let line = b"gc 18 @2.153s 9%: 0.19+46+0.004 ms clock, 0.38+0.011/46/0.027+0.009 ms cpu, \
         54->60->54 MB, 54 MB goal, 0 MB stacks, 0 MB globals, 8 P";
-    gc::parse(line).unwrap()
+    gc::parse(line).unwrap().0
 }
 
 fn history() -> History {

@@ -1,0 +1,3 @@
+module example.com/formatscgo
+
+go 1.19

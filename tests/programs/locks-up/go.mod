@@ -1,0 +1,3 @@
+module locksup
+
+go 1.19
