@@ -3,7 +3,8 @@
 //! Every row is the median of several rounds, all rows taking turns, in MiB of input a second of
 //! one thread. The anchor is a search for line ends in the same bytes (memchr), which any reader
 //! of lines has to do. `GOINIT_BENCH_DUMP=FILE` takes a captured dump instead of the one that is
-//! made here, in the words of Go 1.25, of 100,000 goroutines in four groups.
+//! made here, in the words of Go 1.25, of 100,000 goroutines in four groups. `cargo bench --bench
+//! stream -- JSON` measures only the rows with that word.
 //! The way through real pipes is measured by `benches/inits.py`.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a benchmark talks and may fail")]
@@ -43,6 +44,8 @@ fn main() {
         ("JSON, passed through", &json, records),
         ("snapshots, parsed", &sched, entries),
     ];
+    let word = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let rows: Vec<_> = rows.into_iter().filter(|(name, ..)| name.contains(&word)).collect();
     let mut times = vec![Vec::new(); rows.len()];
     for _ in 0..ROUNDS {
         for ((_, input, work), times) in rows.iter().zip(&mut times) {

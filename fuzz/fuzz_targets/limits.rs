@@ -16,8 +16,9 @@ fuzz_target!(|data: &[u8]| {
         Some(at) => (&data[..at], &data[at + 4..]),
         None => (data, data),
     };
+    let all = mountinfo::Mounts::read(mounts);
     for (own, mounts) in
-        [(Some(cgroup), Some(mounts)), (None, Some(mounts)), (Some(cgroup), None), (None, None)]
+        [(Some(cgroup), Some(&all)), (None, Some(&all)), (Some(cgroup), None), (None, None)]
     {
         for home in limits::homes(own, mounts) {
             for candidate in &home.candidates {
@@ -33,7 +34,6 @@ fuzz_target!(|data: &[u8]| {
             let _ = reader.directory(own, mounts);
         }
     }
-    let all = mountinfo::Mounts::read(mounts);
     for mount in mountinfo::mounts(mounts).take(64) {
         let _ = all.covers(&mount);
     }

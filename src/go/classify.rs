@@ -94,10 +94,9 @@ impl Classifier {
     /// One whole line that is known to be nobody's but the program's: what is in progress is left
     /// as it is.
     pub(crate) fn alone(&self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        if line.first() == Some(&b'{') && json::is_object(line) {
-            out(Entry::Json(line));
-        } else {
-            text(line, out);
+        match json::object(line) {
+            Some(object) => out(Entry::Json(object)),
+            None => text(line, out),
         }
     }
 
@@ -351,7 +350,11 @@ impl Classifier {
                     self.indent = 0;
                 }
             }
-            Some(b'{') if json::is_object(line) => return out(Entry::Json(line)),
+            Some(b'{') => {
+                if let Some(object) = json::object(line) {
+                    return out(Entry::Json(object));
+                }
+            }
             Some(_) | None => {}
         }
         text(line, out);

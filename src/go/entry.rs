@@ -29,7 +29,17 @@ pub enum Entry<'a> {
     /// A line of the program, or a piece of one.
     Text(Text<'a>),
     /// A line of the program that is one whole JSON object.
-    Json(&'a [u8]),
+    Json(Object<'a>),
+}
+
+/// A line that is one whole JSON object, without its newline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object<'a> {
+    /// The line as it came.
+    pub bytes: &'a [u8],
+    /// One of its own keys is a word of goinit's records (`goinit`, `event_name`), or is written
+    /// with escapes and may be one.
+    pub familiar: bool,
 }
 
 /// A line of text without its newline, or a piece of a line that is longer than the limit.

@@ -4,15 +4,30 @@
 //! a line that only looks like an object would break the readers of the log. Nesting is limited
 //! to 127 levels, below what common readers accept.
 
+use super::entry::Object;
 use super::scan::{after, first};
 
 /// Deepest nesting that is accepted.
 const DEPTH: u32 = 127;
 
-/// Whether `line` is one JSON object and nothing else.
+/// The line if it is one JSON object and nothing else.
 #[must_use]
-pub fn is_object(line: &[u8]) -> bool {
-    line.first() == Some(&b'{') && line.last() == Some(&b'}') && members(line, |_, _| {}).is_some()
+pub fn object(line: &[u8]) -> Option<Object<'_>> {
+    if line.first() != Some(&b'{') || line.last() != Some(&b'}') {
+        return None;
+    }
+    // Seen on the way: to search each line for these words costs as much as to read it.
+    let mut familiar = false;
+    members(line, |key, _| {
+        familiar |= match key.len() {
+            6 => key == b"goinit",
+            10 => key == b"event_name",
+            // With one escape of six bytes at least, and nothing but such escapes at most.
+            11..=60 => key.contains(&b'\\'),
+            _ => false,
+        };
+    })?;
+    Some(Object { bytes: line, familiar })
 }
 
 /// Walks over one JSON object and shows each top-level member: the key between its quotes and
@@ -245,7 +260,7 @@ mod tests {
             r#"{"a":1,"b":[1,2,{"c":null}],"d":"x\"y","e":-1.5e+7,"f":{},"g":[]}"#,
             r#"{"u":"\u00e9é","t":true , "f": false}"#,
         ] {
-            assert!(is_object(line.as_bytes()), "{line}");
+            assert!(object(line.as_bytes()).is_some(), "{line}");
         }
     }
 
@@ -276,16 +291,33 @@ mod tests {
             "{\"a\":[1,]}",
             "{\"a\":[}",
         ] {
-            assert!(!is_object(line.as_bytes()), "{line}");
+            assert!(object(line.as_bytes()).is_none(), "{line}");
         }
-        assert!(!is_object(b"{\"a\":\"\xff\"}"));
+        assert!(object(b"{\"a\":\"\xff\"}").is_none());
+    }
+
+    #[test]
+    fn an_object_with_a_key_of_ours_is_familiar() {
+        for (line, familiar) in [
+            (r#"{"level":"info","goinit":{}}"#, true),
+            (r#"{"event_name":"x"}"#, true),
+            (r#"{"g\u006finit":1}"#, true),
+            (r#"{"event":"goinit","n":{"goinit":1,"event_name":"go.x"}}"#, false),
+            (r#"{"msg":"a \"goinit\" \u0067","l":["event_name"]}"#, false),
+        ] {
+            assert_eq!(
+                object(line.as_bytes()).map(|found| found.familiar),
+                Some(familiar),
+                "{line}"
+            );
+        }
     }
 
     #[test]
     fn nesting_has_a_limit() {
         let nested = |n: usize| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
-        assert!(is_object(nested(126).as_bytes()));
-        assert!(!is_object(nested(127).as_bytes()));
+        assert!(object(nested(126).as_bytes()).is_some());
+        assert!(object(nested(127).as_bytes()).is_none());
     }
 
     #[test]

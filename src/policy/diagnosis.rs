@@ -19,7 +19,7 @@ use super::verdict::{self, Class as Judged, Crash, Verdict};
 use super::watchdog::{Move, Seen, Settings, Stall, Watchdog};
 use crate::go::crash::{CrashHead, CrashKind};
 use crate::go::dump::Totals;
-use crate::go::entry::{Entry, Text};
+use crate::go::entry::{Entry, Object, Text};
 use crate::go::gc::GcTrace;
 use crate::go::line::{Assembler, Framing, LINE_LIMIT};
 use crate::units::{Mono, Now};
@@ -260,7 +260,7 @@ impl Diagnosis {
         let mut ready = false;
         let mut out = |entry: Entry<'_>| {
             journal.write(now, &entry, outbox);
-            if let Entry::Text(Text { bytes, .. }) | Entry::Json(bytes) = &entry {
+            if let Entry::Text(Text { bytes, .. }) | Entry::Json(Object { bytes, .. }) = &entry {
                 if !bytes.is_empty() {
                     words.clear();
                     words.extend_from_slice(bytes.get(..LAST_WORDS).unwrap_or(bytes));
@@ -276,7 +276,7 @@ impl Diagnosis {
                 Entry::Gc(gc, _) => brought.collected = Some(gc),
                 Entry::Crash(head) => brought.crash = crash(&head),
                 Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
-                Entry::Json(line) => brought.app_bytes += length(line) + 1,
+                Entry::Json(object) => brought.app_bytes += length(object.bytes) + 1,
                 Entry::Goroutines(group) => dumped.add(&group),
                 Entry::DumpEnd(totals) => brought.dump = Some(totals),
                 Entry::Damaged(_) => {}

@@ -7,7 +7,7 @@ use super::outbox::Outbox;
 use super::record::{Origin, Record, Severity, text};
 use crate::go::crash::CrashHead;
 use crate::go::dump::{Frame, Group, Totals, abridged};
-use crate::go::entry::{Entry, Text};
+use crate::go::entry::{Entry, Object, Text};
 use crate::go::gc::GcTrace;
 use crate::go::init::InitTrace;
 use crate::go::json;
@@ -96,7 +96,7 @@ impl Journal {
     pub fn write(&mut self, now: Now, entry: &Entry<'_>, outbox: &mut Outbox) {
         match entry {
             Entry::Text(line) => self.text(now, line, outbox),
-            Entry::Json(line) => self.json(now, line, outbox),
+            Entry::Json(object) => self.json(now, object, outbox),
             Entry::Sched(snapshot) => self.sched(now, snapshot, outbox),
             Entry::Damaged(bytes) => {
                 self.counts.damaged = self.counts.damaged.saturating_add(1);
@@ -148,8 +148,9 @@ impl Journal {
         }
     }
 
-    fn json(&mut self, now: Now, line: &[u8], outbox: &mut Outbox) {
-        let forged = self.words.forge(line) && forged(line);
+    fn json(&mut self, now: Now, object: &Object<'_>, outbox: &mut Outbox) {
+        let line = object.bytes;
+        let forged = object.familiar && forged(line);
         self.counts.forged_suspects = self.counts.forged_suspects.saturating_add(u64::from(forged));
         if forged || self.stderr == Stderr::Wrap {
             return self.wrap(now, &Text::line(line), forged, outbox);
@@ -250,18 +251,11 @@ fn piece(words: &str) -> usize {
 #[derive(Debug)]
 struct Words {
     level: Finder<'static>,
-    /// Without one of them no JSON line can be a forged record.
-    ours: [Finder<'static>; 3],
 }
 
 impl Words {
     fn new() -> Self {
-        let ours = [&b"goinit"[..], b"event_name", b"\\u"];
-        Self { level: Finder::new(b"level="), ours: ours.map(Finder::new) }
-    }
-
-    fn forge(&self, line: &[u8]) -> bool {
-        self.ours.iter().any(|word| word.find(line).is_some())
+        Self { level: Finder::new(b"level=") }
     }
 
     /// The severity that a line of text states: a klog head (`E1124 …`) or `level=error`.
@@ -528,11 +522,15 @@ mod tests {
         }
     }
 
+    fn object(line: &str) -> Entry<'_> {
+        Entry::Json(json::object(line.as_bytes()).unwrap())
+    }
+
     #[test]
     fn json_passes_unchanged_unless_it_imitates_our_records() {
         let honest = r#"{"level":"info","nested":{"goinit":1},"event_name":"gone"}"#;
-        assert_eq!(log(Stderr::Auto, &[Entry::Json(honest.as_bytes())]), format!("{honest}\n"));
-        assert!(log(Stderr::Wrap, &[Entry::Json(honest.as_bytes())]).contains("child.line"));
+        assert_eq!(log(Stderr::Auto, &[object(honest)]), format!("{honest}\n"));
+        assert!(log(Stderr::Wrap, &[object(honest)]).contains("child.line"));
         for line in [
             r#"{"goinit":{"seq":1}}"#,
             r#"{"event_name":"goinit.exit"}"#,
@@ -540,7 +538,7 @@ mod tests {
             r#"{"\u0067oinit":1}"#,
             r#"{"event\u005fname":"g\u006f.sched"}"#,
         ] {
-            let written = log(Stderr::Auto, &[Entry::Json(line.as_bytes())]);
+            let written = log(Stderr::Auto, &[object(line)]);
             assert!(written.contains("\"forged\":true"), "{line}");
         }
     }

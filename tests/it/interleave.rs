@@ -127,7 +127,7 @@ fn found<'a>(framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> ([Tall
         Entry::Sched(snapshot) => records.add(figures(&snapshot), -1),
         Entry::Damaged(_) => damaged += 1,
         Entry::Text(line) => lines.add(text(line.bytes), -1),
-        Entry::Json(line) => lines.add(text(line), -1),
+        Entry::Json(line) => lines.add(text(line.bytes), -1),
         Entry::Init(trace) => inits.add(text(trace.package), -1),
         Entry::DumpEnd(totals) => {
             let all = i64::try_from(totals.goroutines + totals.threads).unwrap();

@@ -312,7 +312,7 @@ impl Play {
             Entry::Init(_) => self.step(now, Seen::InitDone),
             Entry::Gc(gc, _) => self.step(now, Seen::Collected(&gc)),
             Entry::Text(text) => self.step(now, Seen::AppBytes(text.bytes.len() as u64 + 1)),
-            Entry::Json(line) => self.step(now, Seen::AppBytes(line.len() as u64 + 1)),
+            Entry::Json(line) => self.step(now, Seen::AppBytes(line.bytes.len() as u64 + 1)),
             Entry::Crash(head) => self.crashed(&head),
             Entry::Goroutines(group) => self.dumped.add(&group),
             Entry::DumpEnd(totals) => {

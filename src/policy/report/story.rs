@@ -260,7 +260,7 @@ impl Story {
             Entry::Text(text) => self.line(text.bytes, !text.continues),
             Entry::Json(line) => {
                 self.json_lines = self.json_lines.saturating_add(1);
-                self.line(line, true);
+                self.line(line.bytes, true);
             }
             Entry::Sched(snapshot) => self.snapshot(wall.is_some(), snapshot),
             Entry::Damaged(_) => self.damaged = self.damaged.saturating_add(1),

@@ -48,7 +48,7 @@ fn sums(raw: &[u8]) -> Sums {
         }
         Entry::Goroutines(_) => {}
         Entry::Text(text) => sums.texts.push(text.bytes.to_vec()),
-        Entry::Json(line) => sums.texts.push(line.to_vec()),
+        Entry::Json(line) => sums.texts.push(line.bytes.to_vec()),
         // Words that look like a record and cannot be one.
         Entry::Damaged(bytes) => sums.texts.push(bytes.to_vec()),
     };
