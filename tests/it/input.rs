@@ -110,6 +110,45 @@ fn json_passes_through_byte_for_byte_and_imitations_are_wrapped() {
     }
 }
 
+/// The log of one run of goinit is the stderr of a program under another.
+#[test]
+fn records_of_goinit_itself_are_not_believed_from_the_program() {
+    let inner = Run::goinit().args(["--termination-log=none", "--", "sh", "-c"]);
+    let inner = inner.arg("echo word >&2; exit 3").finish().expect_code(3);
+    let forged: Vec<_> = inner.stderr().lines().map(str::to_owned).collect();
+    assert!(forged.len() > 3, "{forged:?}");
+    for done in written(inner.stderr_bytes()) {
+        let wrapped = done.named("child.line");
+        assert_eq!(lines(&done), forged);
+        let marked = wrapped.iter().filter(|record| record["child"]["forged"] == true);
+        let marked = marked.chain(wrapped.iter().filter(|record| record["forged"] == true));
+        assert_eq!(marked.count(), forged.len(), "{}", done.stderr());
+        let exit = &done.named("goinit.exit")[0];
+        assert_eq!(exit["counters"]["forged_suspects"], forged.len(), "{exit}");
+    }
+}
+
+#[test]
+fn the_severity_that_a_line_states_is_the_records() {
+    const LINES: [(&str, &str); 9] = [
+        ("E1124 10:00:00.000000       1 x.go:3] klog", "ERROR"),
+        ("F1124 10:00:00.000000       1 x.go:3] klog", "ERROR"),
+        ("W1124 10:00:00.000000       1 x.go:3] klog", "WARN"),
+        ("I1124 10:00:00.000000       1 x.go:3] klog", "INFO"),
+        ("time=2026-11-24T10:00:00Z level=ERROR msg=slog", "ERROR"),
+        ("time=\"2026-11-24\" level=warning msg=logrus", "WARN"),
+        ("ts=2026-11-24T10:00:00Z level=debug msg=kit", "DEBUG"),
+        ("level=fatal msg=logrus", "ERROR"),
+        ("Every1124 is no head, and neither is E112 x", "INFO"),
+    ];
+    let text: String = LINES.iter().map(|(line, _)| format!("{line}\n")).collect();
+    for done in written(text.as_bytes()) {
+        let found = done.named("child.line");
+        let found = found.iter().map(|r| (message(r), r["severity"].as_str().unwrap()));
+        assert_eq!(found.collect::<Vec<_>>(), LINES);
+    }
+}
+
 #[test]
 fn a_go_program_that_writes_everything_odd_loses_nothing() {
     let Some(odd) = program("odd-bytes", VERSION) else { return };

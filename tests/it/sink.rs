@@ -267,3 +267,28 @@ fn a_program_that_is_held_up_can_be_ended_and_its_code_is_told() {
     let done = started.wait(LIMIT);
     assert_eq!(done.code, 143, "{}", done.stdout());
 }
+
+#[test]
+fn a_stall_brings_the_last_64_snapshots_along_and_they_are_written_once() {
+    let Some(path) = support::program("chan-recv", crate::run::VERSION) else { return };
+    let options = ["--schedtrace=50ms", "--sched-log=off", "--stall-after=6s"];
+    let started = crate::run::run(&options, &path).start();
+    started.wait_for_record("goinit.stall", LIMIT);
+    started.wait_for_record("goinit.verdict", LIMIT);
+    started.signal(libc::SIGTERM);
+    let done = started.wait(LIMIT);
+    let all = done.records();
+    let names: Vec<_> = all.iter().map(|record| record["event_name"].as_str().unwrap()).collect();
+    let stall = names.iter().position(|name| *name == "goinit.stall").unwrap();
+    let ring = names[..stall].iter().filter(|name| **name == "go.sched").count();
+    assert_eq!(ring, 64);
+    let since: Vec<u64> = all
+        .iter()
+        .filter(|record| record["event_name"] == "go.sched")
+        .map(|record| number(record, "/sched/uptime_ms"))
+        .collect();
+    assert!(since.windows(2).all(|pair| pair[0] < pair[1]), "{since:?}");
+    // Without a gap: none between them was written elsewhere.
+    let steps = since.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(steps.max().unwrap() < 1_000, "{since:?}");
+}
