@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -160,8 +161,19 @@ func init() {
 	}
 	ways["crowd"] = func() {
 		c := make(chan int)
-		for i := 0; i < 2000; i++ {
-			go receive(c, i)
+		count := 2000
+		if len(os.Args) > 2 {
+			count, _ = strconv.Atoi(os.Args[2])
+		}
+		for i := 0; i < count; i++ {
+			switch {
+			case len(os.Args) > 2 && i%4 == 1:
+				go recurse(10, func() { receive(c, i) })
+			case len(os.Args) > 2 && i%4 == 2:
+				go choose(c, make(chan int))
+			default:
+				go receive(c, i)
+			}
 		}
 		quit()
 	}
