@@ -2,24 +2,33 @@
 //! head of a crash that is not proven yet, a dump. Each of them is bounded and given up in order.
 
 use super::crash::{Pending, Says, begins, leads};
+use super::detail::{self, Gathering};
 use super::dump::Dump;
 use super::entry::{Entry, Text};
 use super::scan::{after, first, trim_start};
 use super::snapshot::Snapshot;
 use super::traceback::header;
-use super::{detail, gc, init, json};
+use super::{gc, init, json};
 
 /// Other people's lines inside a detailed snapshot or a crash dump before it is closed.
 const FOREIGN_LINES: u32 = 64;
 /// Bytes of lines that are kept because a `fatal error:` may follow.
 const LEAD_BYTES: usize = 8 * 1024;
+/// For so many detailed snapshots a second runtime is reckoned with after it was seen.
+const SEVERAL: u32 = 1_000;
 /// Bytes of an unproven goroutine that are kept to be given back as text.
 const HELD_BYTES: usize = 64 * 1024;
 
 /// Turns lines into entries.
 #[derive(Debug, Default)]
 pub(crate) struct Classifier {
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Gathering>,
+    /// The detailed snapshot before, until it is sure that all its lines came before this one.
+    before: Option<Gathering>,
+    /// Detailed snapshots whose Ps and Ms were not all listed when another began.
+    unlisted: u32,
+    /// For so many detailed snapshots more a second runtime is reckoned with.
+    several: u32,
     /// Lines that the runtime prints before a `fatal error:`, each with its newline.
     lead: Vec<u8>,
     head: Option<Pending>,
@@ -72,15 +81,67 @@ impl Classifier {
         self.snapshot.is_some() || self.dump.is_some()
     }
 
+    /// Whether the words of a crash may follow: it has begun, and no goroutine was printed.
+    pub(crate) fn expects_words(&self) -> bool {
+        self.dump.is_none()
+    }
+
+    /// A second runtime prints: the lines behind a detailed snapshot may be the other one's.
+    pub(crate) fn several(&mut self) {
+        self.several = SEVERAL;
+    }
+
+    /// A line behind a detailed snapshot cannot be told from another runtime's.
+    pub(crate) fn doubt_detail(&mut self) {
+        self.several();
+        let both = self.snapshot.iter_mut().chain(&mut self.before);
+        both.for_each(Gathering::mix);
+    }
+
+    /// A record was lost of which the detail may follow: whose that is will not be known.
+    pub(crate) fn lost(&mut self) {
+        self.doubt_detail();
+        self.unlisted = self.unlisted.saturating_add(1);
+    }
+
     /// A snapshot's first line was read; its detail may follow.
     pub(crate) fn sched(&mut self, snapshot: Snapshot, out: &mut impl FnMut(Entry<'_>)) {
-        self.flush_snapshot(out);
-        if snapshot.gcwaiting.is_some() {
-            self.snapshot = Some(snapshot);
-            self.foreign = 0;
-        } else {
-            out(Entry::Sched(snapshot));
+        if snapshot.gcwaiting.is_none() {
+            if self.several == 0 {
+                self.flush_snapshot(out);
+            }
+            return out(Entry::Sched(snapshot));
         }
+        if let Some(before) = self.before.take() {
+            out(Entry::Sched(before.finish()));
+        }
+        self.foreign = 0;
+        self.several = self.several.saturating_sub(1);
+        if let Some(mut last) = self.snapshot.take() {
+            if !last.listed() {
+                self.unlisted = self.unlisted.saturating_add(1);
+                last.mix();
+            }
+            self.before = Some(last);
+        }
+        self.snapshot = Some(Gathering::new(snapshot, self.unlisted > 0));
+    }
+
+    /// Offers a line to the detailed snapshot; true when it was taken.
+    fn detail(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
+        let Some(snapshot) = &mut self.snapshot else { return false };
+        let listed = snapshot.listed();
+        let says = snapshot.line(line);
+        if says == detail::Says::Another {
+            self.doubt_detail();
+        } else if !listed && snapshot.listed() {
+            // Nothing of the one before came in between: it was complete.
+            self.unlisted = if snapshot.sound() { 0 } else { self.unlisted.saturating_sub(1) };
+            if let Some(before) = self.before.take() {
+                out(Entry::Sched(before.finish()));
+            }
+        }
+        says != detail::Says::Torn
     }
 
     /// One whole line, without its newline.
@@ -120,8 +181,9 @@ impl Classifier {
     }
 
     fn flush_snapshot(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        if let Some(snapshot) = self.snapshot.take() {
-            out(Entry::Sched(snapshot));
+        self.unlisted = 0;
+        for snapshot in [self.before.take(), self.snapshot.take()].into_iter().flatten() {
+            out(Entry::Sched(snapshot.finish()));
         }
     }
 
@@ -186,14 +248,16 @@ impl Classifier {
     /// Offers the line to what is in progress; true when that took it.
     fn continues(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
         let bare = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(snapshot) = &mut self.snapshot {
-            if detail::looks_like(bare)
-                && detail::add(snapshot.detail.get_or_insert_default(), bare)
-            {
+        if self.snapshot.is_some() {
+            if self.detail(bare, out) {
                 return true;
             }
             self.foreign = self.foreign.saturating_add(1);
             if self.foreign > FOREIGN_LINES || runtime_line(bare) {
+                if self.several > 0 {
+                    // It may be the other runtime that crashes.
+                    self.doubt_detail();
+                }
                 self.flush_snapshot(out);
             }
         }

@@ -48,7 +48,7 @@ impl Lanes {
         if self.open.len() >= LANES {
             self.pushed_out = Some(self.open.remove(0));
         }
-        self.open.push(Lane::new(0));
+        self.open.push(Lane::new());
         self.fresh = true;
     }
 

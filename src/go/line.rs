@@ -21,7 +21,7 @@ pub const LINE_LIMIT: usize = 64 * 1024;
 /// A SCHED line may be longer: 4096 Ps need 90 KB.
 const SCHED_LIMIT: usize = 256 * 1024;
 /// Longest write(2) that arrives as one packet; a longer one arrives in several (pipe(7)).
-const PACKET: usize = 4096;
+pub(super) const PACKET: usize = 4096;
 
 /// How the bytes of the program arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +47,10 @@ pub struct Assembler {
     pub(super) raw: Vec<u8>,
     /// The last packet was a full one without newline at its end: the next continues it.
     full_packet: bool,
-    /// A number that could belong to a record or to the text; the next packet decides.
-    pub(super) undecided: Option<Vec<u8>>,
-    /// Packet mode: records in progress.
+    /// Packet mode: lines of others, or the words behind `panic: `; the next packet decides.
+    pub(super) held: Vec<Vec<u8>>,
+    /// Packet mode: records and lines of the runtime in progress.
     pub(super) worlds: Worlds,
-    /// Packet mode: lines in progress beside `text`, the one that was left last at the end.
-    pub(super) parked: Vec<Vec<u8>>,
     /// Packet mode: the last line was put together from several writes, as the runtime prints.
     pub(super) pieced: bool,
     /// A whole line was read that no known version prints just so.
@@ -72,9 +70,8 @@ impl Assembler {
             continues: false,
             raw: Vec::new(),
             full_packet: false,
-            undecided: None,
+            held: Vec::new(),
             worlds: Worlds::default(),
-            parked: Vec::new(),
             pieced: false,
             strange: false,
             finder: Finder::new(HEAD),
@@ -121,9 +118,6 @@ impl Assembler {
 
     /// The stream has ended: hands out everything.
     pub fn end(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        if let Some(held) = self.undecided.take() {
-            self.text.extend_from_slice(&held);
-        }
         let raw = std::mem::take(&mut self.raw);
         if !raw.is_empty() {
             self.tangled(&raw, false, out);
@@ -301,7 +295,12 @@ impl Assembler {
         lane.doubtful |= lane.strange() > 0 && !self.strange;
         match lane.finish() {
             Some(snapshot) => self.classifier.sched(snapshot, out),
-            None => out(Entry::Damaged(lane.raw())),
+            None => {
+                if lane.detailed() {
+                    self.classifier.lost();
+                }
+                out(Entry::Damaged(lane.raw()));
+            }
         }
     }
 

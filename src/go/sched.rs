@@ -335,21 +335,18 @@ pub(crate) struct Lane {
     raw: Vec<u8>,
     /// A piece could have belonged to another record as well.
     pub(crate) doubtful: bool,
-    /// Packet mode: its place in the order of beginnings.
-    pub(crate) number: u64,
-    /// Lines (of a stream) or whole records (of packets) of others seen since the last piece.
+    /// Lines of others seen since the last piece.
     pub(crate) waited: u32,
 }
 
 impl Lane {
     /// A record of which only `SCHED ` is known.
-    pub(crate) fn new(number: u64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             place: Place::START,
             snapshot: Snapshot::default(),
             raw: HEAD.to_vec(),
             doubtful: false,
-            number,
             waited: 0,
         }
     }
@@ -379,6 +376,26 @@ impl Lane {
         }
         self.waited = 0;
         taken
+    }
+
+    /// Whether all of these bytes are the next pieces, each as the runtime writes it: a newline of
+    /// its own ends detailed records only (the others end in `]` and newline at once), and a
+    /// bracket is not printed together with the blank before it, nor the last one without more.
+    pub(crate) fn fits(&self, bytes: &[u8]) -> bool {
+        (bytes != b"\n" || self.snapshot.gcwaiting.is_some())
+            && bytes != b" ["
+            && bytes != b"]"
+            && self.measure(bytes).0 == bytes.len()
+    }
+
+    /// Whether the runtime is inside a print statement here: all up to the run queue is one, what
+    /// scheddetail adds another. The lists are printed figure by figure.
+    pub(crate) fn locked(&self) -> bool {
+        match self.place.need {
+            Need::Uptime | Need::Unit | Need::Value(_) => true,
+            Need::Key => self.place.last != Field::Runqueue,
+            Need::Item { .. } | Need::Nothing => false,
+        }
     }
 
     /// Whether the keys that only scheddetail prints were seen.
@@ -416,7 +433,7 @@ impl Lane {
         self.place.keys < 2
             || (snapshot.local.len() <= procs
                 && snapshot.schedticks.len() <= procs
-                && snapshot.idleprocs <= snapshot.gomaxprocs)
+                && possible(snapshot))
     }
 
     /// The snapshot, if the record is whole and its parts agree.
@@ -439,7 +456,15 @@ fn consistent(snapshot: &Snapshot) -> bool {
     fits(&snapshot.local)
         && fits(&snapshot.schedticks)
         && (snapshot.gcwaiting.is_some() || !snapshot.local.is_empty())
-        && snapshot.idleprocs <= snapshot.gomaxprocs
+        && possible(snapshot)
+}
+
+/// What the runtime counts under one lock: no more idle ones than there are. A figure that is
+/// still to come is 0.
+fn possible(snapshot: &Snapshot) -> bool {
+    snapshot.idleprocs <= snapshot.gomaxprocs
+        && snapshot.idlethreads <= snapshot.threads
+        && snapshot.needspinning.is_none_or(|flag| flag <= 1)
 }
 
 /// Reads a whole `SCHED` line (without its newline) that nobody interrupted; tells besides whether
@@ -532,7 +557,7 @@ mod tests {
 
     #[test]
     fn the_minus_of_a_figure_is_a_write_of_its_own() {
-        let mut lane = Lane::new(1);
+        let mut lane = Lane::new();
         let pieces = "7|ms: gomaxprocs=|2| idleprocs=|2| threads=|4| spinningthreads=|0| \
             needspinning=|0| idlethreads=|2| runqueue=|0| gcwaiting=|false| nmidlelocked=|-|1| \
             stopwait=|-|2| sysmonwait=|false|\n";
@@ -546,7 +571,7 @@ mod tests {
 
     #[test]
     fn a_record_is_put_together_from_single_writes() {
-        let mut lane = Lane::new(1);
+        let mut lane = Lane::new();
         for piece in [
             "7",
             "ms: gomaxprocs=",

@@ -33,13 +33,16 @@ pub struct Snapshot {
     pub stopwait: Option<i64>,
     /// Keys that are not known, as they stand: `newkey=5 lists=[ 1 2 ]`.
     pub more: String,
-    /// What the P, M and G lines behind it say (scheddetail, and every crash and SIGQUIT).
+    /// What the P, M and G lines behind it say (scheddetail, and every crash and SIGQUIT); nothing
+    /// where another runtime's may be among them.
     pub detail: Option<Box<Detail>>,
 }
 
 /// The P, M and G lines of a detailed snapshot, summed up while they are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
+    /// A line of it is missing or was torn by another writer: what is counted is too little.
+    pub partial: bool,
     /// P lines seen.
     pub procs: u32,
     /// Ps by status: idle, running, in a system call (up to 1.25), stopped for the collector, dead.

@@ -1,90 +1,119 @@
-//! Packet mode: which record in progress a packet continues.
+//! Packet mode: which record or line in progress a packet continues.
 //!
 //! A packet is a whole write(2) of one writer, but not signed. With one record in progress its
-//! grammar decides. Where several runtimes print at once, a number may be any of theirs; what
-//! comes after it often tells whose it was. So every possible assignment is kept, a [`World`],
-//! until the packets that follow leave one, or leave several that agree on a record. What they
-//! never agree on is damaged: no snapshot is made of the figures of two runtimes.
+//! grammar decides. Where several are in progress, of several runtimes or of several threads of
+//! one, a number may belong to any of them; what comes after it often tells whose it was. So every
+//! possible assignment is kept, a [`World`], until the packets that follow leave one, or leave
+//! several that agree on a record. What they never agree on is damaged: no snapshot is made of the
+//! figures of two runtimes.
+//!
+//! One runtime alone is bound further: it prints one record at a time, and while one of its
+//! threads is inside a print statement the others wait. Where something goes on although another
+//! was printed in between against that rule, the world has a breach. It is no proof against the
+//! world, because there may be a second runtime; but as long as none was seen, the world without
+//! breaches is the right one.
 
-use super::sched::Lane;
+use super::strand::{Body, GIVEN_UP, STALE, Strand, alike, has};
 
-/// Records in progress at the same time; the one that waited longest gives way.
-const LANES: usize = 16;
-/// Assignments that are kept; with more of them the records in question are damaged.
-const WORLDS: usize = 32;
-/// A record that made no progress while so many others went by from end to end belongs to a
-/// runtime that has ended in the middle of it, or that is stopped.
-const STALE: u32 = 3;
+/// Records and lines in progress at the same time; the one that waited longest gives way.
+const STRANDS: usize = 24;
+/// Assignments that are kept; with more of them what is in question is damaged.
+const WORLDS: usize = 64;
 /// For so many records two runtimes are reckoned with after they were seen.
 const SEVERAL: u32 = 1_000;
-/// After so many it is given up.
-const GIVEN_UP: u32 = 32;
 
 /// One assignment of all packets so far.
 #[derive(Clone, Debug, Default)]
 struct World {
-    open: Vec<Lane>,
+    open: Vec<Strand>,
     /// Complete, but the worlds do not agree on them yet.
-    done: Vec<Lane>,
+    done: Vec<Strand>,
+    /// Pieces of what went on although one runtime alone could not have.
+    breaches: u32,
 }
 
 impl World {
-    /// The world in which this record took the packet; nothing if that cannot be.
-    fn after(&self, at: usize, bytes: &[u8]) -> Option<Self> {
-        let mut world = self.clone();
-        let lane = world.open.get_mut(at)?;
-        lane.take(bytes);
-        if !lane.plausible() {
-            return None;
-        }
-        if lane.complete() {
-            let lane = world.open.remove(at);
-            world.finished(lane);
-        }
-        Some(world)
+    /// The strand that could take the packet, and whether there are others.
+    fn takers<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        let open = self.open.iter().enumerate();
+        open.filter(|(_, strand)| strand.fresh() && strand.fits(bytes)).map(|(at, _)| at)
     }
 
-    fn finished(&mut self, lane: Lane) {
+    /// Gives the packet to a strand; false when what it then reads cannot be.
+    fn give(&mut self, at: usize, bytes: &[u8]) -> bool {
+        for (other, strand) in self.open.iter_mut().enumerate() {
+            strand.crossed |= other != at && strand.locked();
+        }
+        let Some(strand) = self.open.get_mut(at) else { return false };
+        strand.take(bytes);
+        if !strand.plausible() {
+            return false;
+        }
+        self.breaches = self.breaches.saturating_add(u32::from(strand.crossed));
+        if strand.complete() {
+            let strand = self.open.remove(at);
+            self.finished(strand);
+        }
+        true
+    }
+
+    /// Begins a record or a line.
+    fn begin(&mut self, strand: Strand) {
         for other in &mut self.open {
-            other.waited = other.waited.saturating_add(1);
+            other.crossed |= other.locked() || (strand.is_record() && other.is_record());
         }
-        self.done.push(lane);
+        self.open.push(strand);
     }
 
-    /// Numbers of the open records: where an old one is left over, its runtime has ended.
+    fn finished(&mut self, strand: Strand) {
+        if strand.is_record() {
+            for other in &mut self.open {
+                other.waited = other.waited.saturating_add(1);
+            }
+        }
+        self.done.push(strand);
+    }
+
+    /// Numbers of what is in progress: where an old one is left over, its runtime has ended.
     fn left(&self) -> Vec<u64> {
-        let mut numbers: Vec<_> = self.open.iter().map(|lane| lane.number).collect();
+        let mut numbers: Vec<_> = self.open.iter().map(|strand| strand.number).collect();
         numbers.sort_unstable();
         numbers
     }
 
     /// How much in it is not as any known version prints it.
     fn strange(&self) -> u32 {
-        self.open.iter().chain(&self.done).map(Lane::strange).sum()
+        self.open.iter().chain(&self.done).map(Strand::strange).sum()
     }
 
-    /// Whether the same records stand at the same places, whichever was opened first.
-    fn same(&self, other: &Self) -> bool {
-        let within = |some: &[Lane], all: &[Lane]| some.iter().all(|lane| has(all, lane));
-        self.done.len() == other.done.len()
-            && within(&self.open, &other.open)
-            && within(&other.open, &self.open)
-            && within(&self.done, &other.done)
-            && within(&other.done, &self.done)
+    /// Takes over the doubts of a world with the same in progress, and makes damaged what only one
+    /// of them has.
+    fn merge(&mut self, other: &Self) {
+        for strand in &mut self.done {
+            strand.doubtful |= !has(&other.done, strand);
+            strand.late = true;
+        }
+        for (mine, theirs) in pairs(&mut self.done, &other.done) {
+            mine.doubtful |= theirs.doubtful;
+        }
+        for (mine, theirs) in pairs(&mut self.open, &other.open) {
+            mine.doubtful |= theirs.doubtful;
+            mine.crossed &= theirs.crossed;
+            mine.waited = mine.waited.min(theirs.waited);
+        }
+        self.breaches = self.breaches.min(other.breaches);
     }
 }
 
-fn fits(lane: &Lane, bytes: &[u8]) -> bool {
-    // A newline of its own ends detailed records only; the others end in `]` and newline at once.
-    // A bracket is not printed together with the blank before it, nor the last one without more.
-    (bytes != b"\n" || lane.detailed())
-        && bytes != b" ["
-        && bytes != b"]"
-        && lane.measure(bytes).0 == bytes.len()
-}
-
-fn fresh(lane: &Lane) -> bool {
-    lane.waited < STALE
+/// Those of the first that the second has as well.
+fn pairs<'a>(
+    some: &'a mut [Strand],
+    others: &'a [Strand],
+) -> impl Iterator<Item = (&'a mut Strand, &'a Strand)> {
+    some.iter_mut().filter_map(|mine| {
+        let theirs = others.iter().find(|theirs| theirs.same(mine))?;
+        Some((mine, theirs))
+    })
 }
 
 /// All assignments that are possible; never none.
@@ -95,8 +124,8 @@ pub(super) struct Worlds {
     /// Two runtimes were seen at work at the same time; for so many records more that is reckoned
     /// with, and what one runtime alone would explain is not taken for the explanation.
     several: u32,
-    /// Records that can be handed out.
-    ready: Vec<Lane>,
+    /// Records and lines that can be handed out.
+    ready: Vec<Strand>,
 }
 
 impl Default for Worlds {
@@ -111,199 +140,263 @@ impl Worlds {
         self.all.len() > 1
     }
 
-    /// `SCHED ` was written: a record begins.
-    pub(super) fn open(&mut self) {
+    /// Whether two runtimes are reckoned with.
+    pub(super) fn several(&self) -> bool {
+        self.several > 0
+    }
+
+    /// A record or a line begins.
+    pub(super) fn open(&mut self, body: Option<Body>) {
         self.opened = self.opened.wrapping_add(1);
-        if self.all.iter().any(|world| world.open.len() >= LANES) {
+        if self.all.iter().any(|world| world.open.len() >= STRANDS) {
             self.give_up_oldest();
         }
+        let strand = match body {
+            Some(body) => Strand::new(body, self.opened),
+            None => Strand::record(self.opened),
+        };
         for world in &mut self.all {
-            world.open.push(Lane::new(self.opened));
+            world.begin(strand.clone());
+        }
+        self.notice();
+    }
+
+    /// Two runtimes are at work when one alone explains nothing any more.
+    fn notice(&mut self) {
+        let least = self.all.iter().map(|world| world.breaches).min().unwrap_or(0);
+        if least > 0 {
+            self.several = SEVERAL;
+            for world in &mut self.all {
+                world.breaches = world.breaches.saturating_sub(least);
+            }
         }
     }
 
     fn give_up_oldest(&mut self) {
-        self.all.truncate(1);
+        self.collapse();
         if let Some(world) = self.all.first_mut() {
-            self.ready.extend(world.done.drain(..).map(doubtful));
-            let oldest = world.open.iter().enumerate().min_by_key(|(_, lane)| lane.number);
+            self.ready.append(&mut world.done);
+            let oldest = world.open.iter().enumerate().max_by_key(|(_, strand)| strand.waited);
             let at = oldest.map_or(0, |(at, _)| at);
-            self.ready.push(doubtful(world.open.remove(at)));
+            self.ready.push(world.open.remove(at).doubt());
         }
     }
 
-    /// Whether a record in progress could take the packet.
+    /// Leaves one world; what the others have otherwise is damaged.
+    fn collapse(&mut self) {
+        if self.all.len() < 2 {
+            return;
+        }
+        let least = (0..self.all.len())
+            .min_by_key(|at| self.all.get(*at).map(|world| (world.breaches, world.left())));
+        let Some(mut best) = least.and_then(|at| self.all.get(at).cloned()) else { return };
+        for other in &self.all {
+            for strand in &mut best.open {
+                strand.doubtful |= !has(&other.open, strand);
+            }
+            best.merge(other);
+        }
+        best.done.iter_mut().for_each(|strand| strand.late = true);
+        self.all = vec![best];
+    }
+
+    /// Whether something in progress could take the packet.
     pub(super) fn fits(&self, bytes: &[u8]) -> bool {
-        let takes = |lane: &Lane| fresh(lane) && fits(lane, bytes);
-        self.all.iter().any(|world| world.open.iter().any(takes))
+        self.all.iter().any(|world| world.takers(bytes).next().is_some())
     }
 
     /// Whether it is what one of them prints next, by what is known of all versions.
     pub(super) fn expects(&self, bytes: &[u8]) -> bool {
-        let takes = |lane: &Lane| fresh(lane) && lane.expects(bytes);
+        let takes = |strand: &Strand| strand.fresh() && strand.expects(bytes);
         self.all.iter().any(|world| world.open.iter().any(takes))
     }
 
-    /// Gives the packet to the record that it continues; false when there is none.
+    /// Gives the packet to what it continues; false when there is none.
     pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
         if let [world] = self.all.as_mut_slice() {
-            let mut candidates = (0..world.open.len()).filter(|at| {
-                world.open.get(*at).is_some_and(|lane| fresh(lane) && fits(lane, bytes))
-            });
-            let Some(only) = candidates.next() else { return false };
-            if candidates.next().is_none() {
-                // An older record goes on although a younger one has begun: both runtimes live.
-                let number = world.open.get(only).map_or(0, |lane| lane.number);
-                if world.open.iter().any(|lane| lane.number > number && lane.keys() > 0) {
-                    self.several = SEVERAL;
-                }
-                if let Some(lane) = world.open.get_mut(only) {
-                    lane.take(bytes);
-                    if lane.complete() {
-                        let lane = world.open.remove(only);
-                        world.finished(lane);
-                        self.several = self.several.saturating_sub(1);
-                        self.settle(false);
-                    }
-                }
+            let mut takers = world.takers(bytes);
+            let Some(only) = takers.next() else { return false };
+            if takers.next().is_none() {
+                drop(takers);
+                let before = world.done.len();
+                world.give(only, bytes);
+                self.notice();
+                self.settle(before);
                 return true;
             }
         }
         self.branch(bytes)
     }
 
-    /// Several records, or several worlds: all that is possible from here.
+    /// Several strands, or several worlds: all that is possible from here.
     fn branch(&mut self, bytes: &[u8]) -> bool {
         let mut next: Vec<World> = Vec::new();
         for world in &self.all {
-            for (at, lane) in world.open.iter().enumerate() {
-                if fresh(lane)
-                    && fits(lane, bytes)
-                    && let Some(world) = world.after(at, bytes)
-                    && !next.iter().any(|known| known.same(&world))
-                {
-                    next.push(world);
+            for at in world.takers(bytes) {
+                let mut world = world.clone();
+                if !world.give(at, bytes) {
+                    continue;
+                }
+                let known = next.iter_mut().find(|known| {
+                    alike(&known.open, &world.open) && alike(&known.done, &world.done)
+                });
+                match known {
+                    Some(known) => known.merge(&world),
+                    None => next.push(world),
                 }
             }
         }
         let Some(least) = next.iter().map(World::strange).min() else { return false };
         next.retain(|world| world.strange() == least);
-        if next.len() > WORLDS {
-            next.truncate(1);
-            for world in &mut next {
-                world.open.iter_mut().chain(&mut world.done).for_each(|lane| lane.doubtful = true);
-            }
-        }
         self.all = next;
-        self.settle(false);
+        self.notice();
+        self.reduce();
+        if self.all.len() > WORLDS {
+            self.collapse();
+        }
+        self.settle(0);
         true
     }
 
-    /// Gives a number to a record although it may have been a piece of a line as well: of the same
-    /// runtime it was not, of another one it may have been.
-    pub(super) fn presume(&mut self, bytes: &[u8]) {
-        self.doubt(bytes);
-        self.take(bytes);
+    /// Worlds that go on in the same way are one: what they differ in will never be told.
+    fn reduce(&mut self) {
+        let mut kept: Vec<World> = Vec::with_capacity(self.all.len());
+        for world in self.all.drain(..) {
+            match kept.iter_mut().find(|known| alike(&known.open, &world.open)) {
+                // As long as no second runtime was seen, it is taken that there is none.
+                Some(known) if self.several == 0 && known.breaches != world.breaches => {
+                    if world.breaches < known.breaches {
+                        *known = world;
+                    }
+                }
+                Some(known) => known.merge(&world),
+                None => kept.push(world),
+            }
+        }
+        self.all = kept;
     }
 
-    /// A number went to a line although a record may have it: the same in reverse.
+    /// The packet may be meant for a line of which nothing is known here.
     pub(super) fn doubt(&mut self, bytes: &[u8]) {
-        let two = |world: &World| world.open.iter().filter(|lane| fresh(lane)).count() > 1;
-        if self.several > 0 || self.all.iter().any(two) {
-            for lane in self.all.iter_mut().flat_map(|world| &mut world.open) {
-                lane.doubtful |= fits(lane, bytes);
-            }
+        for strand in self.all.iter_mut().flat_map(|world| &mut world.open) {
+            strand.doubtful |= strand.fits(bytes);
         }
     }
 
-    /// A piece that nobody wants, but a record that was thought dead: its runtime lives. What it
-    /// printed before may have gone to another record.
+    /// Gives back the beginning that was taken for that of a line whose pieces are known, when
+    /// what follows is none of these.
+    pub(super) fn reclaim(&mut self) -> Option<Vec<u8>> {
+        let [world] = self.all.as_mut_slice() else { return None };
+        let vague = |strand: &Strand| match &strand.body {
+            Body::Line(line) => line.vague() && line.begun(),
+            Body::Record(_) => false,
+        };
+        let at = world.open.iter().rposition(vague)?;
+        match world.open.remove(at).body {
+            Body::Line(line) => Some(line.text().to_vec()),
+            Body::Record(_) => None,
+        }
+    }
+
+    /// A piece that nobody wants, but one that was thought dead: its runtime lives. What it
+    /// printed before may have gone to another.
     pub(super) fn revive(&mut self, bytes: &[u8]) -> bool {
         let [world] = self.all.as_mut_slice() else { return false };
-        let Some(at) = world.open.iter().rposition(|lane| !fresh(lane) && fits(lane, bytes)) else {
-            return false;
-        };
-        world.open.iter_mut().for_each(|lane| lane.doubtful = true);
-        if let Some(lane) = world.open.get_mut(at) {
-            lane.take(bytes);
-            if lane.complete() {
-                let lane = world.open.remove(at);
-                world.finished(lane);
-                self.settle(false);
-            }
-        }
+        let old = |strand: &Strand| !strand.fresh() && strand.fits(bytes);
+        let Some(at) = world.open.iter().rposition(old) else { return false };
+        self.several = SEVERAL;
+        world.open.iter_mut().for_each(|strand| strand.doubtful = true);
+        let before = world.done.len();
+        world.give(at, bytes);
+        self.settle(before);
         true
     }
 
     /// Nobody has written anything for a while: a record in progress is one that was left.
     pub(super) fn rest(&mut self) {
-        self.settle(true);
+        if self.several == 0 {
+            self.prefer_old();
+        }
+        self.collapse();
+        if let Some(world) = self.all.first_mut() {
+            self.ready.append(&mut world.done);
+            for strand in world.open.iter_mut().filter(|strand| strand.is_record()) {
+                strand.waited = strand.waited.max(STALE);
+            }
+        }
+    }
+
+    /// Where one runtime alone is at work, what is left over is the older one: a process before it
+    /// that has ended.
+    fn prefer_old(&mut self) {
+        let best = (0..self.all.len())
+            .min_by_key(|at| self.all.get(*at).map(|world| (world.breaches, world.left())));
+        if let Some(best) = best.and_then(|at| self.all.get(at).cloned()) {
+            self.all = vec![best];
+        }
     }
 
     /// Moves to `ready` what the worlds agree on.
-    fn settle(&mut self, rests: bool) {
-        let agreed: Vec<Lane> = match self.all.as_slice() {
-            [_] | [] => Vec::new(),
+    fn settle(&mut self, before: usize) {
+        if let [world] = self.all.as_mut_slice() {
+            if world.done.len() > before {
+                self.deliver();
+            }
+            return;
+        }
+        let agreed: Vec<Strand> = match self.all.as_slice() {
             [first, others @ ..] => first
                 .done
                 .iter()
-                .filter(|lane| others.iter().all(|world| has(&world.done, lane)))
+                .filter(|strand| others.iter().all(|world| has(&world.done, strand)))
                 .cloned()
                 .collect(),
+            [] => Vec::new(),
         };
-        for lane in agreed {
+        for mut strand in agreed {
             for world in &mut self.all {
-                if let Some(at) = world.done.iter().position(|other| other.same(&lane)) {
-                    world.done.remove(at);
+                if let Some(at) = world.done.iter().position(|other| other.same(&strand)) {
+                    strand.doubtful |= world.done.remove(at).doubtful;
                 }
             }
-            self.ready.push(lane);
+            strand.late = true;
+            self.ready.push(strand);
         }
-        let best = (0..self.all.len()).min_by_key(|at| self.all.get(*at).map(World::left));
-        let Some(mut best) = best.and_then(|at| self.all.get(at).cloned()) else { return };
-        if self.all.len() > 1 {
-            let nobody = self.all.iter().all(|world| world.open.is_empty());
-            if nobody {
-                // All are complete, and whose figures are whose was never told.
-                self.ready.extend(best.done.drain(..).map(doubtful));
-            } else if !rests && best.open.iter().any(fresh) {
-                return;
-            } else if self.several > 0 {
-                // The old record may belong to a runtime that is only slow.
-                best.done.iter_mut().for_each(|lane| lane.doubtful = true);
+        // Nothing that is in progress belongs to anybody who is still there.
+        let over = |world: &World| !world.open.iter().any(Strand::fresh);
+        if self.all.iter().any(over) {
+            if self.several == 0 {
+                self.prefer_old();
             }
+            self.collapse();
+            self.deliver();
         }
-        self.ready.append(&mut best.done);
-        if rests {
-            best.open.iter_mut().for_each(|lane| lane.waited = lane.waited.max(STALE));
-        }
-        let (stay, go) = best.open.into_iter().partition(|lane| lane.waited < GIVEN_UP);
-        best.open = stay;
-        self.ready.extend(Vec::into_iter(go).map(doubtful));
-        self.all = vec![best];
     }
 
-    /// The records that are complete or given up, in the order in which that was decided.
-    pub(super) fn ready(&mut self) -> std::vec::Drain<'_, Lane> {
+    /// Hands out all that is complete in the only world, and what waited too long.
+    fn deliver(&mut self) {
+        let [world] = self.all.as_mut_slice() else { return };
+        for strand in world.done.drain(..) {
+            self.several = self.several.saturating_sub(u32::from(strand.is_record()));
+            self.ready.push(strand);
+        }
+        while let Some(at) = world.open.iter().position(|strand| strand.waited >= GIVEN_UP) {
+            self.ready.push(world.open.remove(at).doubt());
+        }
+    }
+
+    /// What is complete or given up, in the order in which that was decided.
+    pub(super) fn ready(&mut self) -> std::vec::Drain<'_, Strand> {
         self.ready.drain(..)
     }
 
     /// The stream has ended: what is left can only be damaged.
     pub(super) fn end(&mut self) {
-        self.settle(true);
+        self.rest();
         for world in &mut self.all {
-            self.ready.extend(world.open.drain(..).map(doubtful));
+            self.ready.extend(world.open.drain(..).map(Strand::doubt));
         }
     }
-}
-
-fn has(lanes: &[Lane], lane: &Lane) -> bool {
-    lanes.iter().any(|other| other.same(lane))
-}
-
-fn doubtful(mut lane: Lane) -> Lane {
-    lane.doubtful = true;
-    lane
 }
 
 #[cfg(test)]
@@ -329,16 +422,20 @@ mod tests {
     }
 
     fn read(worlds: &mut Worlds) -> Vec<Option<Snapshot>> {
-        worlds.ready().map(|mut lane| lane.finish()).collect()
+        let finish = |strand: Strand| match strand.body {
+            Body::Record(mut lane) if !strand.doubtful => lane.finish(),
+            Body::Record(_) | Body::Line(_) => None,
+        };
+        worlds.ready().map(finish).collect()
     }
 
     #[test]
     fn a_number_belongs_to_the_record_that_goes_on_behind_it() {
         let mut worlds = Worlds::default();
         let (first, second) = (record("10", "1"), record("20", "2"));
-        worlds.open();
+        worlds.open(None);
         play(&mut worlds, &first[..6]);
-        worlds.open();
+        worlds.open(None);
         // Both need a number now, and both are given one.
         play(&mut worlds, &[second[0], second[1], first[6], second[2], first[7], second[3]]);
         play(&mut worlds, &first[8..]);
@@ -354,8 +451,8 @@ mod tests {
         for (idle, whole) in [("1", false), ("2", true)] {
             let mut worlds = Worlds::default();
             let (first, second) = (record("10", "2"), record("10", idle));
-            worlds.open();
-            worlds.open();
+            worlds.open(None);
+            worlds.open(None);
             for (a, b) in first.iter().zip(&second) {
                 play(&mut worlds, &[a, b]);
             }
@@ -366,8 +463,8 @@ mod tests {
         }
         let mut worlds = Worlds::default();
         let (first, second) = (record("10", "2"), record("11", "1"));
-        worlds.open();
-        worlds.open();
+        worlds.open(None);
+        worlds.open(None);
         for (a, b) in first.iter().zip(&second) {
             play(&mut worlds, &[a, b]);
         }
@@ -377,20 +474,20 @@ mod tests {
     #[test]
     fn a_runtime_that_ended_in_a_record_does_not_spoil_the_next_ones() {
         let mut worlds = Worlds::default();
-        worlds.open();
+        worlds.open(None);
         play(&mut worlds, &record("10", "1")[..6]);
         let mut found = Vec::new();
         for uptime in ["20", "30", "40", "50"] {
-            worlds.open();
+            worlds.open(None);
             play(&mut worlds, &record(uptime, "2"));
             found.extend(read(&mut worlds).into_iter().flatten().map(|one| one.uptime_ms));
         }
         assert_eq!(found, [20, 30, 40, 50]);
         // With a pause behind the first one, at once.
         let mut worlds = Worlds::default();
-        worlds.open();
+        worlds.open(None);
         play(&mut worlds, &record("10", "1")[..6]);
-        worlds.open();
+        worlds.open(None);
         play(&mut worlds, &record("20", "2"));
         worlds.rest();
         assert_eq!(read(&mut worlds).into_iter().flatten().count(), 1);

@@ -370,6 +370,7 @@ pub fn sched(snapshot: &Snapshot, ticks_delta: Option<u64>) -> Record {
     record
         .put("sched.goroutines", detail.goroutines)
         .put("sched.timers", detail.timers)
+        .put_some("lossy", detail.partial.then_some(true))
         .put_some("sched.main_status", detail.main_status)
         .put_some("sched.main_reason", detail.main_reason.clone())
 }

@@ -4,7 +4,7 @@
 // lines that say who wrote them and what number they have, TANGLE_RATE lines a second each
 // (default 0: as fast as they can), for TANGLE_SECONDS (default 2). Beside them it keeps
 // TANGLE_RUNTIMES (default 1) Go processes running that get GODEBUG from TANGLE_GODEBUG and end in
-// different ways, one after the other: TANGLE_ENDS=exit,panic,deadlock,quit.
+// different ways, one after the other: TANGLE_ENDS=exit,busy,panic,deadlock,quit.
 package main
 
 import (
@@ -81,6 +81,20 @@ func traced(end string) {
 	case "deadlock":
 		time.Sleep(100 * time.Millisecond)
 		depth(4, wait)
+	case "busy":
+		// Figures that change: runnable goroutines, threads, ticks.
+		stop := time.Now().Add(time.Duration(number("TANGLE_SECONDS", 2)) * time.Second)
+		for i := 0; i < 5; i++ {
+			go func(i int) {
+				for time.Now().Before(stop) {
+					for n := 0; n < 1000*(i+1); n++ {
+						runtime.Gosched()
+					}
+					time.Sleep(time.Duration(i) * time.Millisecond)
+				}
+			}(i)
+		}
+		time.Sleep(time.Until(stop))
 	case "quit":
 		time.Sleep(200 * time.Millisecond)
 		syscall.Kill(os.Getpid(), syscall.SIGQUIT)

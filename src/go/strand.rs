@@ -1,0 +1,142 @@
+//! One record or line of the runtime in progress, put together from packets.
+
+use super::pieces::Pieces;
+use super::sched::Lane;
+
+/// A record that made no progress while so many others went by from end to end belongs to a
+/// runtime that has ended in the middle of it, or that is stopped.
+pub(super) const STALE: u32 = 3;
+/// After so many it is given up.
+pub(super) const GIVEN_UP: u32 = 32;
+
+/// What is in progress.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    /// The figures of a `SCHED` line.
+    Record(Box<Lane>),
+    /// Any other line that is printed piece by piece.
+    Line(Pieces),
+}
+
+/// A record or a line in progress, or complete and not handed out yet.
+#[derive(Clone, Debug)]
+pub(super) struct Strand {
+    pub(super) body: Body,
+    /// A piece could have belonged to another one as well.
+    pub(super) doubtful: bool,
+    /// Others were printed where its own runtime would have made them wait: if it goes on, there
+    /// are two runtimes, and if not, its runtime has ended.
+    pub(super) crossed: bool,
+    /// It was complete for a while before it was known to be: what was handed out meanwhile may
+    /// have come after it.
+    pub(super) late: bool,
+    /// Its place in the order of beginnings.
+    pub(super) number: u64,
+    /// Whole records of others seen since the last piece.
+    pub(super) waited: u32,
+}
+
+impl Strand {
+    pub(super) fn new(body: Body, number: u64) -> Self {
+        Self { body, doubtful: false, crossed: false, late: false, number, waited: 0 }
+    }
+
+    /// A record of which only `SCHED ` is known.
+    pub(super) fn record(number: u64) -> Self {
+        Self::new(Body::Record(Box::new(Lane::new())), number)
+    }
+
+    /// Whether it is in progress at all, as far as one knows. A thread that prints a line can be
+    /// kept waiting while another prints records.
+    pub(super) fn fresh(&self) -> bool {
+        !self.is_record() || self.waited < STALE
+    }
+
+    pub(super) fn is_record(&self) -> bool {
+        matches!(self.body, Body::Record(_))
+    }
+
+    /// Whether the bytes can be its next piece.
+    pub(super) fn fits(&self, bytes: &[u8]) -> bool {
+        match &self.body {
+            Body::Record(lane) => lane.fits(bytes),
+            Body::Line(line) => line.fits(bytes).is_some(),
+        }
+    }
+
+    /// Whether they are its next piece as a known version prints it.
+    pub(super) fn expects(&self, bytes: &[u8]) -> bool {
+        match &self.body {
+            Body::Record(lane) => lane.fits(bytes) && lane.expects(bytes),
+            Body::Line(line) => line.fits(bytes) == Some(true),
+        }
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        match &mut self.body {
+            Body::Record(lane) => {
+                lane.take(bytes);
+            }
+            Body::Line(line) => line.take(bytes),
+        }
+        self.waited = 0;
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        match &self.body {
+            Body::Record(lane) => lane.complete(),
+            Body::Line(line) => line.complete(),
+        }
+    }
+
+    /// Whether what was read so far can be one record.
+    pub(super) fn plausible(&self) -> bool {
+        match &self.body {
+            Body::Record(lane) => lane.plausible(),
+            Body::Line(_) => true,
+        }
+    }
+
+    /// Whether the runtime is in the middle of a print statement: its own other threads wait.
+    pub(super) fn locked(&self) -> bool {
+        match &self.body {
+            Body::Record(lane) => lane.locked(),
+            Body::Line(line) => line.locked(),
+        }
+    }
+
+    /// How much of it is not as any known version prints it.
+    pub(super) fn strange(&self) -> u32 {
+        match &self.body {
+            Body::Record(lane) => lane.strange(),
+            Body::Line(line) => line.strange(),
+        }
+    }
+
+    /// Whether both read the same and go on at the same place.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (&self.body, &other.body) {
+            (Body::Record(one), Body::Record(two)) => one.same(two),
+            (Body::Line(one), Body::Line(two)) => one == two,
+            _ => false,
+        }
+    }
+
+    /// Marks it as one whose pieces cannot be told from another's.
+    pub(super) fn doubt(mut self) -> Self {
+        self.doubtful = true;
+        self
+    }
+}
+
+/// Whether one like this is among them.
+pub(super) fn has(strands: &[Strand], strand: &Strand) -> bool {
+    strands.iter().any(|other| other.same(strand))
+}
+
+/// Whether both hold the same ones, in any order.
+pub(super) fn alike(some: &[Strand], others: &[Strand]) -> bool {
+    some.len() == others.len()
+        && some.iter().all(|strand| has(others, strand))
+        && others.iter().all(|strand| has(some, strand))
+}
