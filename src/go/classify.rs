@@ -448,10 +448,10 @@ fn symbol(line: &[u8]) -> bool {
 /// The place of a C function: a tab, then perhaps file and line, and always `pc=0x…` at the end.
 fn c_place(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"\t") else { return false };
-    let Some(at) = memchr::memmem::rfind(rest, b"pc=0x") else { return false };
-    let digits = after(rest, at.saturating_add(5));
-    (at == 0 || first(rest, at).ends_with(b" "))
-        && digits.iter().all(u8::is_ascii_hexdigit)
+    // From the end: nearly every line with a tab is the place of a Go function.
+    let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let head = first(rest, rest.len().saturating_sub(digits)).strip_suffix(b"pc=0x");
+    head.is_some_and(|head| head.is_empty() || head.ends_with(b" "))
         && memchr::memmem::find(rest, b" +0x").is_none()
 }
 
