@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     for line in data.split(|byte| *byte == b'\n') {
-        let Some(trace) = gc::parse(line) else { continue };
+        let Some((trace, _)) = gc::parse(line) else { continue };
         assert!(line.starts_with(b"gc "));
         assert!(trace.at_ms.is_finite() && trace.pause_ms.is_finite());
     }
