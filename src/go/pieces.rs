@@ -399,7 +399,7 @@ fn status(step: u8, bytes: &[u8]) -> Option<u8> {
 
 /// The ends of lines that the runtime prints as a write of their own.
 pub(super) fn tail(bytes: &[u8]) -> bool {
-    const TAILS: [&[u8]; 10] = [
+    const TAILS: [&[u8]; 11] = [
         b")\n",
         b"(...)\n",
         b"]\n",
@@ -407,6 +407,7 @@ pub(super) fn tail(bytes: &[u8]) -> bool {
         b":\n",
         b"-byte limit\n",
         b"-thread limit\n",
+        b" in use)\n",
         b" frames elided...\n",
         b" allocs\n",
         b" [recovered]\n",
