@@ -11,17 +11,22 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Lets the program crash while its monitor prints a snapshot, and that takes as long as nobody
-/// reads: goinit is stopped meanwhile. Locked up in about every second case.
-fn crash(message: &str) -> Option<Done> {
+/// reads: goinit is stopped meanwhile. Locked up in about every second case; `Err` when that came
+/// before the first word of the crash, as it does when the monitor holds the lock of printing.
+fn crash(message: &str) -> Option<Result<Done, Done>> {
     let path = program("locks-up", VERSION)?;
     let options = ["--schedtrace=1ms", "--scheddetail", message];
-    let started = run(&options, &path).env("GOINIT_TERMINATION_LOG", "auto").start();
+    let mut started = run(&options, &path).env("GOINIT_TERMINATION_LOG", "auto").start();
     started.wait_for_output("ready");
     started.signal(libc::SIGSTOP);
     let begin = support::now();
     support::wait_until(LIMIT, || begin.elapsed() > Duration::from_millis(900));
     started.signal(libc::SIGCONT);
-    Some(started.wait(LIMIT))
+    let printed = |record: &serde_json::Value| record["event_name"] == "go.panic";
+    let crashed = support::wait_until(Duration::from_secs(20), || {
+        started.has_ended() || started.records().iter().any(printed)
+    });
+    Some(if crashed { Ok(started.wait(LIMIT)) } else { started.wait_or_kill(Duration::ZERO) })
 }
 
 /// Written by Go 1.25 when it locked itself up (one write each), and with the line of the monitor
@@ -86,7 +91,8 @@ fn a_runtime_that_locks_itself_up_while_it_crashes_is_ended() {
     fs::write(&message, "").unwrap();
     let option = format!("--termination-log={}", message.display());
     for _ in 0..30 {
-        let Some(done) = crash(&option) else { return };
+        let Some(crashed) = crash(&option) else { return };
+        let Ok(done) = crashed else { continue };
         whole(&done);
         let exit = done.named("goinit.exit").pop().unwrap();
         if exit["exit"]["by"] == "child" {
