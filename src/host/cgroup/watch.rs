@@ -79,6 +79,8 @@ impl Watch {
         let reader = Reader::read(&self.root, None, Depth::Deciding);
         let old = std::mem::take(&mut self.files);
         let mut old: Vec<_> = old.into_iter().map(Some).collect();
+        let mut limits = reader.limits;
+        let mut opened = false;
         for (kind, path) in reader.files.into_iter().take(WATCHED_MAX) {
             let known = old.iter_mut().find(|one| one.as_ref().is_some_and(|one| one.path == path));
             if let Some(watched) = known.and_then(Option::take) {
@@ -87,9 +89,15 @@ impl Watch {
                 let mut watched = Watched { file, kind, path, last: Vec::new() };
                 watched.moved(&mut self.buffer);
                 self.files.push(watched);
+                opened = true;
             }
         }
-        std::mem::replace(&mut self.limits, reader.limits)
+        if opened {
+            // A limit written after it was read and before its file was looked at first would
+            // never be seen to change.
+            limits = Reader::read(&self.root, None, Depth::Deciding).limits;
+        }
+        std::mem::replace(&mut self.limits, limits)
     }
 }
 
