@@ -68,6 +68,23 @@ fn functions(frames: &[String]) -> Vec<String> {
     shown
 }
 
+/// A group as a record and a report tell it, under the same names.
+fn told(one: &Value) -> Option<String> {
+    let named = |name: &str| one[name].clone();
+    group(
+        &one["count"],
+        &one["state"],
+        &one["frames"],
+        [
+            ("by", named("created_by")),
+            ("locked", named("locked")),
+            ("labels", named("labels")),
+            ("remarks", named("remarks")),
+            ("ancestors", named("ancestors")),
+        ],
+    )
+}
+
 /// One group in a line; nothing for the runtime's own goroutines, for the one that has sent itself
 /// a signal, which may be anywhere by then, and for test runners.
 fn group(count: &Value, state: &Value, frames: &Value, more: [(&str, Value); 5]) -> Option<String> {
@@ -122,18 +139,7 @@ pub(super) fn of_records(records: &[Value]) -> Outcome {
                     outcome.goroutines += total;
                     continue;
                 }
-                outcome.groups.extend(group(
-                    &one["count"],
-                    &one["state"],
-                    &one["frames"],
-                    [
-                        ("by", one["created_by"].clone()),
-                        ("locked", one["locked"].clone()),
-                        ("labels", one["labels"].clone()),
-                        ("remarks", one["remarks"].clone()),
-                        ("ancestors", one["ancestors"].clone()),
-                    ],
-                ));
+                outcome.groups.extend(told(one));
             }
             "child.line" => {
                 let part = &record["child"];
@@ -176,18 +182,7 @@ pub(super) fn of_json(report: &Value) -> Outcome {
         outcome.crashes.push(crash(&words(&found["kind"]), proven, parts));
     }
     for one in report["stacks"].as_array().into_iter().flatten() {
-        outcome.groups.extend(group(
-            &one["count"],
-            &one["state"],
-            &one["frames"],
-            [
-                ("by", one["created_by"].clone()),
-                ("locked", one["locked"].clone()),
-                ("labels", one["labels"].clone()),
-                ("remarks", one["remarks"].clone()),
-                ("ancestors", one["ancestors"].clone()),
-            ],
-        ));
+        outcome.groups.extend(told(one));
     }
     outcome
 }
