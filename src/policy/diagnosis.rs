@@ -171,9 +171,7 @@ impl Diagnosis {
                 }
                 let brought = self.assemble(now, session, Work::End);
                 self.tell(now, brought, 0, session, actions);
-                if session.shutdown.is_running() {
-                    self.step(now, Seen::StderrClosed, session, actions);
-                }
+                self.step(now, Seen::StderrClosed, session, actions);
             }
             Event::Sample(sample) => {
                 let writes = std::mem::take(&mut self.writes);
@@ -351,7 +349,9 @@ impl Diagnosis {
     }
 
     fn step(&mut self, now: Now, seen: Seen<'_>, session: &mut Session, actions: &mut Vec<Action>) {
-        let Some(watchdog) = &mut self.watchdog else { return };
+        let Some(watchdog) = self.watchdog.as_mut().filter(|_| session.is_watched()) else {
+            return;
+        };
         for step in watchdog.step(now.mono, seen) {
             match step {
                 Move::Collect => actions.push(Action::Collect),
@@ -367,12 +367,10 @@ impl Diagnosis {
                 Move::Blind(why) => {
                     self.status.blind = true;
                     self.news = true;
-                    if session.shutdown.is_running() {
-                        let message = format!("the watchdog sees nothing: {why}");
-                        let record =
-                            Record::new(Severity::Info, "goinit.blind", Origin::Goinit, message);
-                        session.outbox.post(now.wall, Class::Vital, &record);
-                    }
+                    let message = format!("the watchdog sees nothing: {why}");
+                    let record =
+                        Record::new(Severity::Info, "goinit.blind", Origin::Goinit, message);
+                    session.outbox.post(now.wall, Class::Vital, &record);
                 }
             }
         }
@@ -386,7 +384,6 @@ impl Diagnosis {
         if evidence.process.missing() == Some(&Why::Gone)
             || evidence.threads.missing() == Some(&Why::Gone)
             || evidence.goroutines.missing() == Some(&Why::Gone)
-            || !session.shutdown.is_running()
         {
             return;
         }
@@ -495,8 +492,9 @@ impl Diagnosis {
     }
 
     /// The earliest instant at which it wants to be asked again.
-    pub(super) fn deadline(&self) -> Option<Mono> {
-        let watchdog = self.watchdog.as_ref().and_then(Watchdog::deadline);
+    pub(super) fn deadline(&self, session: &Session) -> Option<Mono> {
+        let watchdog = self.watchdog.as_ref().filter(|_| session.is_watched());
+        let watchdog = watchdog.and_then(Watchdog::deadline);
         self.hang.deadline().into_iter().chain(watchdog).chain(self.settles).min()
     }
 

@@ -127,6 +127,10 @@ impl Session {
     #[must_use]
     pub fn step(&mut self, now: Now, event: &Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
+        // The last record is the last one, whatever else the same turn of the loop brings.
+        if self.finished {
+            return actions;
+        }
         if let Event::Signal(received) = event {
             self.signal(now, *received, &mut actions);
         } else {
@@ -160,7 +164,7 @@ impl Session {
             | Event::Gap(_) => {}
         }
         self.diagnose(now, event, &mut actions);
-        if self.shutdown.is_over() && !self.finished && self.is_settled(now) {
+        if self.shutdown.is_over() && self.is_settled(now) {
             self.finished = true;
             farewell::say(self, now, &mut actions);
         }
@@ -170,7 +174,7 @@ impl Session {
     /// The earliest instant at which something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        let diagnosis = self.diagnosis.as_deref().and_then(Diagnosis::deadline);
+        let diagnosis = self.diagnosis.as_deref().and_then(|one| one.deadline(self));
         let known = [self.shutdown.deadline(), self.timeout(), diagnosis, self.settles];
         known.into_iter().flatten().min()
     }
@@ -190,6 +194,12 @@ impl Session {
     #[must_use]
     pub fn keeps(&self) -> bool {
         self.config.log_full == LogFull::Block && !self.shutdown.is_over()
+    }
+
+    /// Whether what the program does is progress or a stall. When it has ended, or its end was
+    /// decided here, it is neither, and the verdict stands.
+    pub(super) fn is_watched(&self) -> bool {
+        self.shutdown.is_running() && self.shutdown.reason().is_none()
     }
 
     /// Whether the last record can tell everything: the raw copy is written, and what
