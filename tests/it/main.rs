@@ -15,7 +15,6 @@
 mod anomaly;
 mod copies;
 mod corpus;
-mod day;
 mod docker;
 mod dump;
 mod evidence;
@@ -32,6 +31,7 @@ mod probe;
 mod report;
 mod run;
 mod schema;
+mod session;
 mod sink;
 mod soak;
 mod stall;
