@@ -160,6 +160,14 @@ fn value(bytes: &[u8]) -> Option<(i64, usize)> {
     })
 }
 
+/// The length of a value of which nothing is known but that no blank stands in it: a version to
+/// come may print a word, a fraction or a share.
+fn word(bytes: &[u8]) -> Option<usize> {
+    let taken = bytes.iter().take(64).take_while(|b| b.is_ascii_graphic()).count();
+    let ends = matches!(bytes.get(taken), None | Some(b' ' | b'\n'));
+    (taken > 0 && ends).then_some(taken)
+}
+
 impl Place {
     const START: Self = Self {
         need: Need::Uptime,
@@ -279,6 +287,11 @@ impl Place {
         if rest == b"-" && !self.minus {
             self.minus = true;
             return Some(1);
+        }
+        if field == Field::Unknown && !self.minus {
+            let taken = word(rest)?;
+            self.need = Need::Key;
+            return Some(taken);
         }
         let (value, taken) = value(rest)?;
         if rest.get(taken) == Some(&b'.') {
@@ -540,6 +553,21 @@ mod tests {
             parse(line).map(|(s, odd)| (s.threads, s.runqueue, s.local, odd)),
             Some((2, 1, vec![3], true))
         );
+    }
+
+    #[test]
+    fn a_key_to_come_has_any_value_without_blanks() {
+        for value in ["abc", "-7", "1.5", "12%", "[1,2]", "nil", "on-cpu:3"] {
+            let line = format!(
+                "SCHED 4ms: gomaxprocs=1 idleprocs=0 newkey={value} threads=2 runqueue=1 [ 3 ] \
+                 schedticks=[ 4 ] last={value}"
+            );
+            let read = parse(line.as_bytes()).map(|(s, odd)| (s.threads, s.runqueue, s.local, odd));
+            // A bracket right behind the key opens a list, which has figures only.
+            let expected = (!value.starts_with('[')).then(|| (2, 1, vec![3], true));
+            assert_eq!(read, expected, "{line}");
+        }
+        assert_eq!(parse(b"SCHED 4ms: gomaxprocs=1 newkey= runqueue=1 [ 3 ]"), None);
     }
 
     #[test]

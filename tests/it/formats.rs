@@ -11,11 +11,12 @@ mod files;
 mod ledger;
 mod outcome;
 
-use crate::support::{Done, PROJECT, Run, TempDir, build_with, go, helper, skip};
+use crate::support::{Done, PROJECT, Run, TempDir, build_with, go, helper, output, skip};
 use cases::{CASES, Case, Flavor};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A finished case: what the log of the live run says, and the program's own bytes.
 struct Ran {
@@ -41,11 +42,30 @@ fn program(flavor: Flavor, version: &str) -> Option<PathBuf> {
             ("formats", "formats.checkptr", &["build", "-gcflags=all=-d=checkptr"], &[])
         }
         Flavor::Cgo => ("formats-cgo", "formats-cgo", &["build"], &[("CGO_ENABLED", "1")]),
+        Flavor::Tomorrow => return tomorrow(version),
         Flavor::Race => {
             ("formats-cgo", "formats-cgo.race", &["build", "-race"], &[("CGO_ENABLED", "1")])
         }
     };
     build_with(&helper(source), name, version, verb, environment)
+}
+
+/// The same program with a runtime that has one key more in its `SCHED` lines, with a word as value.
+fn tomorrow(version: &str) -> Option<PathBuf> {
+    const LAST: &str = r#"" runqueue=", sched.runq.size)"#;
+    let root = output(Command::new(go(version)?.go).args(["env", "GOROOT"])).unwrap();
+    let ours = Path::new(root.trim()).join("src/runtime/proc.go");
+    let source = fs::read_to_string(&ours).unwrap();
+    assert!(source.contains(LAST), "{} prints other lines", ours.display());
+    let place = TempDir::new();
+    let theirs = place.path("proc.go");
+    let longer = LAST.replace(')', r#", " newkey=", "abc")"#);
+    fs::write(&theirs, source.replace(LAST, &longer)).unwrap();
+    let overlay = place.path("overlay.json");
+    let table = serde_json::json!({ "Replace": { ours.to_str().unwrap(): theirs } });
+    fs::write(&overlay, table.to_string()).unwrap();
+    let flag = format!("-overlay={}", overlay.display());
+    build_with(&helper("formats"), "formats.tomorrow", version, &["build", &flag], &[])
 }
 
 fn run(case: &Case, version: &str, directory: &Path) -> Option<Ran> {

@@ -16,6 +16,8 @@ pub(super) enum Flavor {
     Cgo,
     /// With the race detector.
     Race,
+    /// With a runtime that prints a key which no version has: `newkey=abc`.
+    Tomorrow,
 }
 
 /// One format.
@@ -74,6 +76,16 @@ pub(super) const CASES: &[Case] = &[
     // Traces.
     case("sched", ALL, &["sleep"]).with(&[("GODEBUG", "schedtrace=10")]).traced().code(0),
     case("sched-detail", ALL, &["sleep"])
+        .with(&[("GODEBUG", "schedtrace=10,scheddetail=1")])
+        .traced()
+        .code(0),
+    case("sched-key", &["1.27"], &["sleep"])
+        .of(Flavor::Tomorrow)
+        .with(&[("GODEBUG", "schedtrace=10")])
+        .traced()
+        .code(0),
+    case("sched-key-detail", &["1.27"], &["sleep"])
+        .of(Flavor::Tomorrow)
         .with(&[("GODEBUG", "schedtrace=10,scheddetail=1")])
         .traced()
         .code(0),
