@@ -280,7 +280,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("all|change|off"),
         "Which scheduler snapshots are logged: every one; the first, each change and one every \
-         30 s; none. The last 64 are always kept for a stall. [change]",
+         30 s; none. The last 64 are always kept for a stall and a bad end. [change]",
         |w, v| {
             let words =
                 [("all", SchedLog::All), ("change", SchedLog::Change), ("off", SchedLog::Off)];

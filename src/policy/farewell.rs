@@ -51,7 +51,9 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
     if code != end.code {
         sentence.push_str(&format!(" (remapped to {})", code.0));
     }
+    // What led to a bad end; one that was asked for is none.
     if code != Code::SUCCESS
+        && !(end.by == By::Signal && session.shutdown.asked().is_some())
         && let Some(mut diagnosis) = session.diagnosis.take()
     {
         diagnosis.pour_ring(session);

@@ -147,6 +147,50 @@ fn half_a_cpu_under_cgroup_v2_gives_one_processor() {
     assert_eq!(done.records()[0]["cgroup"]["version"], 2, "{}", done.stderr());
 }
 
+/// The snapshots of a log: uptime in ms, and what counts as the picture.
+fn pictures(done: &Done) -> Vec<(u64, [u64; 2], bool)> {
+    let snapshots = done.named("go.sched");
+    let one = |record: &serde_json::Value| {
+        let sched = &record["sched"];
+        let count = |name: &str| sched[name].as_u64().unwrap();
+        let queued = count("runqueue") + sched["runq_local_sum"].as_u64().unwrap_or(0) > 0;
+        let idle = u64::from(count("idleprocs") == count("gomaxprocs"));
+        (count("uptime_ms"), [idle, count("threads")], queued)
+    };
+    snapshots.iter().map(one).collect()
+}
+
+#[test]
+fn snapshots_are_thinned_as_asked_and_all_are_counted() {
+    let Some(path) = program("idle-server", VERSION) else { return };
+    let limit = Duration::from_secs(60);
+    for (option, seconds) in [("all", 2), ("off", 2), ("change", 31)] {
+        let option = format!("--sched-log={option}");
+        let started = run(&["--schedtrace=100ms", "--stall-after=0", &option], &path).start();
+        let begin = support::now();
+        support::wait_until(limit, || begin.elapsed() >= Duration::from_secs(seconds));
+        started.signal(libc::SIGTERM);
+        let done = started.wait(limit);
+        whole(&done);
+        let counted = done.named("goinit.exit")[0]["counters"]["sched_lines"].as_u64().unwrap();
+        let found = pictures(&done);
+        let written = u64::try_from(found.len()).unwrap();
+        assert!(counted >= seconds * 3, "{counted} heartbeats in {seconds} s");
+        match &*option {
+            "--sched-log=all" => assert_eq!(written, counted),
+            "--sched-log=off" => assert_eq!(written, 0),
+            _ => {
+                assert!(written >= 2 && written < counted / 4, "{written} of {counted}");
+                for pair in found.windows(2) {
+                    let [(before, old, queue), (after, new, queued)] = pair else { continue };
+                    let changed = old != new || queue != queued;
+                    assert!(changed || after - before >= 29_000, "{found:?}");
+                }
+            }
+        }
+    }
+}
+
 /// Starts a flood whose log nobody reads, and reads on once the program is through with it.
 fn flood(options: &[&str], lines: u64) -> Option<Done> {
     let flood = program("flood", VERSION)?;
