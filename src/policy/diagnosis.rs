@@ -10,6 +10,7 @@ use super::hang::{Hang, Step};
 use super::history::Kind;
 use super::journal::Journal;
 use super::record::{Origin, Record, Severity, Value};
+use super::repeat::Repeater;
 use super::resize::Resize;
 use super::session::Session;
 use super::shutdown::Reason;
@@ -21,7 +22,7 @@ use crate::go::crash::{CrashHead, CrashKind};
 use crate::go::dump::Totals;
 use crate::go::entry::{Entry, Object, Text};
 use crate::go::gc::GcTrace;
-use crate::go::line::{Assembler, Framing, LINE_LIMIT};
+use crate::go::line::{Assembler, Framing};
 use crate::units::{Mono, Now};
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ pub struct Diagnosis {
     writes: u64,
     /// Nothing when switched off.
     watchdog: Option<Watchdog>,
-    /// `--raw stderr`: the beginning of a line that will be repeated in the log.
-    raw: Option<Vec<u8>>,
+    /// `--raw stderr`: everything stands in the log as it came, too.
+    raw: Option<Repeater>,
     /// When what the assembler holds back is taken for whole.
     settles: Option<Mono>,
     /// Whether a crash is followed by the program's end.
@@ -121,7 +122,7 @@ impl Diagnosis {
             packets: setup.framing == Framing::Packets,
             writes: 0,
             watchdog: watches.then(|| Watchdog::new(settings, now)),
-            raw: (config.raw == Some(Raw::Log)).then(Vec::new),
+            raw: (config.raw == Some(Raw::Log)).then(Repeater::default),
             settles: None,
             hang: Hang::new(settings.heartbeat),
             crash: None,
@@ -166,8 +167,8 @@ impl Diagnosis {
                 self.settles = self.assembler.patience().map(|time| now.mono.after(time));
             }
             Event::StderrClosed => {
-                if self.raw.as_ref().is_some_and(|held| !held.is_empty()) {
-                    self.repeat(b"\n", session);
+                if let Some(raw) = &mut self.raw {
+                    raw.end(&mut session.outbox);
                 }
                 let brought = self.assemble(now, session, Work::End);
                 self.tell(now, brought, 0, session, actions);
@@ -222,29 +223,15 @@ impl Diagnosis {
 
     fn read(&mut self, now: Now, bytes: &[u8], session: &mut Session, actions: &mut Vec<Action>) {
         self.hang.heard(now.mono);
-        self.repeat(bytes, session);
+        if let Some(raw) = &mut self.raw {
+            raw.feed(bytes, &mut session.outbox);
+        }
         let brought = self.assemble(now, session, Work::Feed(bytes));
         let length = u64::try_from(bytes.len()).unwrap_or(0);
         if self.packets {
             self.writes += 1;
         }
         self.tell(now, brought, length, session, actions);
-    }
-
-    /// `--raw stderr`: repeats whole lines, and pieces of endless ones, as they came.
-    fn repeat(&mut self, bytes: &[u8], session: &mut Session) {
-        let Some(held) = &mut self.raw else { return };
-        held.extend_from_slice(bytes);
-        let whole = memchr::memrchr(b'\n', held).map_or(0, |end| end + 1);
-        let ready = if held.len() >= LINE_LIMIT { held.len() } else { whole };
-        for line in held.drain(..ready).as_slice().split_inclusive(|byte| *byte == b'\n') {
-            session.outbox.write(Class::Line, |_, out| {
-                out.extend_from_slice(line);
-                if line.last() != Some(&b'\n') {
-                    out.push(b'\n');
-                }
-            });
-        }
     }
 
     /// Lets the assembler work; every entry goes to the log and leaves what the watchdog needs.

@@ -18,6 +18,7 @@ mod losses;
 pub mod outbox;
 pub mod progress;
 pub mod record;
+pub mod repeat;
 pub mod report;
 pub mod resize;
 pub mod session;

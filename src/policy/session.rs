@@ -13,6 +13,7 @@ use super::farewell;
 use super::losses::Losses;
 use super::outbox::Outbox;
 use super::record::{Origin, Record, Severity};
+use super::repeat::Repeater;
 use super::shutdown::{Reason, Shutdown};
 use crate::exit::Ending;
 use crate::units::{Mono, Now, Pid, Received, Signal, Target, Wall};
@@ -63,6 +64,8 @@ pub struct Session {
     /// Everything is over, and until then what is still on its way is waited for.
     settles: Option<Mono>,
     finished: bool,
+    /// Passes stderr on when the diagnosis has failed.
+    plain: Repeater,
 }
 
 /// How long the last record waits for what it shall tell of.
@@ -120,6 +123,7 @@ impl Session {
             read_out: false,
             settles: None,
             finished: false,
+            plain: Repeater::default(),
         }
     }
 
@@ -166,6 +170,10 @@ impl Session {
         self.diagnose(now, event, &mut actions);
         if self.shutdown.is_over() && self.is_settled(now) {
             self.finished = true;
+            // Somebody else holds the pipe: a last line without an end stays the last.
+            if self.shutdown.pipe_left_open() {
+                self.diagnose(now, &Event::StderrClosed, &mut actions);
+            }
             farewell::say(self, now, &mut actions);
         }
         actions
@@ -392,7 +400,9 @@ impl Session {
     fn diagnose(&mut self, now: Now, event: &Event<'_>, actions: &mut Vec<Action>) {
         let Some(mut diagnosis) = self.diagnosis.take() else {
             if let Event::Stderr(bytes) = event {
-                self.outbox.write(Class::Line, |_, out| out.extend_from_slice(bytes));
+                self.plain.feed(bytes, &mut self.outbox);
+            } else if matches!(event, Event::StderrClosed) {
+                self.plain.end(&mut self.outbox);
             }
             return;
         };
@@ -417,3 +427,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,8 +88,9 @@ fn standard_input_reaches_the_child() {
 #[test]
 fn a_grandchild_that_holds_the_output_does_not_delay_the_end() {
     case("grandchild holds the output", |init| {
-        let done = init.run(&["sh", "-c", "sleep 20 & exit 5"]).start();
+        let done = init.run(&["sh", "-c", "sleep 20 & printf 'the end' >&2; exit 5"]).start();
         let done = done.wait(SOON).expect_code(5);
+        assert!(done.stderr().contains("the end"), "{}", done.stderr());
         assert!(done.took < Duration::from_secs(4), "{:?}", done.took);
     });
 }
