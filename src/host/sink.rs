@@ -1,10 +1,11 @@
-//! The log. A record that fits one atomic write is written at once where that cannot wait; the
+//! The log. Records are written at once, in atomic writes, as long as that does not wait; the
 //! rest is a writer's, a thread of its own that is started when it is first needed: a log pipe
 //! that nobody reads blocks write(2), and the loop must go on draining the program's stderr.
 //!
 //! What is written, and what is given up, is decided by [`Backlog`].
 
 use crate::policy::backlog::{ATOMIC, Backlog, Batch, Class, SinkReport, Unwritten};
+use crate::policy::outbox::Outbox;
 use crate::sys::fd::{Waker, writable, write, write_now};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,23 +66,35 @@ impl Queue {
         self.backlog.is_empty() && self.batch.is_empty()
     }
 
-    /// Writes what fits one atomic write, unless that would wait or something is before it.
-    fn write_at_once(&mut self, out: BorrowedFd<'_>) {
-        if !self.at_once || self.busy || !self.batch.is_empty() {
-            return;
+    /// Writes records straight away, as many as need not wait and have nothing before them; gives
+    /// the number of those that are done with.
+    fn write_at_once(&mut self, out: BorrowedFd<'_>, outbox: &Outbox) -> usize {
+        let mut done = 0;
+        if !self.at_once || self.busy || !self.is_empty() {
+            return done;
         }
-        if self.backlog.length() > ATOMIC {
-            return;
-        }
-        self.backlog.take(&mut self.batch);
-        match write_now(out, self.batch.next()) {
-            Ok(written) => {
-                self.batch.written(written);
-                self.failing = false;
+        for (count, bytes) in outbox.pieces(ATOMIC) {
+            match write_now(out, bytes) {
+                Ok(written) => {
+                    self.failing = false;
+                    if written < bytes.len() {
+                        // The rest of the piece goes before everything else.
+                        let piece = outbox.records().skip(done).take(count);
+                        piece.for_each(|(class, record)| self.backlog.push(class, record, true));
+                        self.backlog.take(&mut self.batch);
+                        self.batch.written(written);
+                        return done + count;
+                    }
+                    done += count;
+                }
+                // What it is, the writer finds out.
+                Err(error) => {
+                    self.at_once = error.kind() == std::io::ErrorKind::WouldBlock;
+                    return done;
+                }
             }
-            // What it is, the writer finds out.
-            Err(error) => self.at_once = error.kind() == std::io::ErrorKind::WouldBlock,
         }
+        done
     }
 }
 
@@ -118,10 +131,29 @@ impl Sink {
         Self { shared: Arc::new(Shared { queue, filled: Condvar::new(), out, waker }) }
     }
 
-    /// Queues rendered records; never waits. Whoever `keeps` wants none given up, and takes in
+    /// Takes rendered records; never waits. Whoever `keeps` wants none given up, and takes in
     /// nothing more until there is room again.
-    pub fn push<'a>(&self, keeps: bool, records: impl Iterator<Item = (Class, &'a [u8])>) {
+    pub fn push(&self, keeps: bool, outbox: &Outbox) {
         let mut queue = lock(&self.shared);
+        let done = match &self.shared.out {
+            Out::Open(out) => queue.write_at_once(out.as_fd(), outbox),
+            Out::Nowhere | Out::At(_) => 0,
+        };
+        self.queue(queue, keeps, outbox.records().skip(done));
+    }
+
+    /// Takes bytes that are to be written as they are; never waits.
+    pub fn copy(&self, bytes: &[u8]) {
+        self.queue(lock(&self.shared), false, std::iter::once((Class::Line, bytes)));
+    }
+
+    /// Leaves records to the writer.
+    fn queue<'a>(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        keeps: bool,
+        records: impl Iterator<Item = (Class, &'a [u8])>,
+    ) {
         if matches!(self.shared.out, Out::Nowhere) {
             queue.failing = true;
             records.for_each(|(_, record)| queue.unwritten.count(record.len(), None));
@@ -129,9 +161,6 @@ impl Sink {
         }
         for (class, record) in records {
             queue.backlog.push(class, record, keeps);
-        }
-        if let Out::Open(out) = &self.shared.out {
-            queue.write_at_once(out.as_fd());
         }
         if queue.busy || queue.is_empty() {
             return;
@@ -306,7 +335,9 @@ mod tests {
     }
 
     fn push(sink: &Sink, record: &[u8]) {
-        sink.push(false, std::iter::once((Class::Line, record)));
+        let mut outbox = Outbox::new(7);
+        outbox.write(Class::Line, |_, out| out.extend_from_slice(record));
+        sink.push(false, &outbox);
     }
 
     fn flushed(sink: &Sink) -> bool {

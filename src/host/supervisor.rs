@@ -8,7 +8,7 @@ use super::lookout::Lookout;
 use super::sink::Sink;
 use super::termination::{Leaving, Message};
 use crate::exit::{Code, Ending};
-use crate::policy::backlog::{Class, SinkReport};
+use crate::policy::backlog::{Class, KEPT_TURN, SinkReport};
 use crate::policy::event::{Action, Event, Identity, Reaped};
 use crate::policy::session::Session;
 use crate::sys::fd::{self, Framing};
@@ -259,7 +259,7 @@ impl Supervisor {
         }
     }
 
-    /// Reads what the program wrote, up to a turn's worth, or one read where none of it may be
+    /// Reads what the program wrote, up to a turn's worth of bytes, or of records where none may be
     /// given up.
     fn read_stderr(
         &mut self,
@@ -281,10 +281,10 @@ impl Supervisor {
                 Ok(length) => {
                     total += length.max(PACKET_BYTES);
                     if let Some(raw) = &self.raw {
-                        raw.push(false, std::iter::once((Class::Line, buffer.as_slice())));
+                        raw.copy(buffer);
                     }
                     self.feed(session, now, &Event::Stderr(buffer), code);
-                    if session.keeps() {
+                    if session.keeps() && session.outbox().length() >= KEPT_TURN {
                         return;
                     }
                 }
@@ -310,7 +310,7 @@ impl Supervisor {
             outbox.post(clock::now().wall, Class::Vital, &record);
         }
         if !outbox.is_empty() {
-            self.sink.push(keeps, outbox.records());
+            self.sink.push(keeps, outbox);
         }
         outbox.clear();
     }

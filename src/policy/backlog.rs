@@ -24,6 +24,8 @@ pub const RESERVED: usize = 128 << 10;
 /// Bytes the queue holds at most for whoever stops reading the program instead of giving up: what is
 /// in the last read becomes records all the same, and each of its bytes can be a line.
 const KEPT: usize = 2 * LIMIT;
+/// After so many bytes of records whoever stops reading looks whether there is room for more.
+pub const KEPT_TURN: usize = 128 << 10;
 /// Once room was short, snapshots and debugging stay out until no more than this waits: were they
 /// let in at once, each line would have to search the whole queue for them again.
 const RELIEVED: usize = LIMIT / 2;
@@ -416,7 +418,8 @@ mod tests {
         while backlog.has_room() {
             backlog.push(Class::Debug, &record, true);
         }
-        // The last read: 4096 empty lines.
+        // A turn just before its end, and its last read: 4096 empty lines.
+        (0..KEPT_TURN / record.len()).for_each(|_| backlog.push(Class::Line, &record, true));
         (0..4_096).for_each(|_| backlog.push(Class::Line, &[b'l'; 240], true));
         backlog.push(Class::Snapshot, &record, true);
         backlog.push(Class::Vital, &record, true);

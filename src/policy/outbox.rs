@@ -69,6 +69,32 @@ impl Outbox {
         })
     }
 
+    /// Bytes that wait.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The waiting records, as many in one piece as stay within `limit` bytes, or one that is
+    /// longer: how many they are, and their bytes.
+    pub fn pieces(&self, limit: usize) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut bytes = self.bytes.as_slice();
+        let mut items = self.items.as_slice();
+        std::iter::from_fn(move || {
+            let (mut count, mut length) = (0usize, 0usize);
+            for (_, record) in items {
+                if count > 0 && length.saturating_add(*record) > limit {
+                    break;
+                }
+                length = length.saturating_add(*record);
+                count = count.saturating_add(1);
+            }
+            let (piece, later) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+            (bytes, items) = (later, items.get(count..).unwrap_or_default());
+            (count > 0).then_some((count, piece))
+        })
+    }
+
     /// Forgets what was handed on. The memory of a flood is kept while it lasts: to give it back
     /// and to fetch it anew every turn costs a third of the throughput, in page faults.
     pub fn clear(&mut self) {
@@ -83,5 +109,21 @@ impl Outbox {
             self.bytes.shrink_to(KEPT);
             self.items.shrink_to(KEPT / 64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_hold_whole_records_and_a_long_one_stands_alone() {
+        let mut outbox = Outbox::new(7);
+        for length in [3usize, 5, 20, 4, 4, 1] {
+            outbox.write(Class::Line, |_, out| out.resize(out.len() + length, b'x'));
+        }
+        let pieces: Vec<_> = outbox.pieces(8).map(|(count, bytes)| (count, bytes.len())).collect();
+        assert_eq!(pieces, [(2, 8), (1, 20), (2, 8), (1, 1)]);
+        assert_eq!(outbox.length(), 37);
     }
 }
