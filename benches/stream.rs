@@ -1,7 +1,7 @@
 //! What understanding a program's stderr costs, without pipes: `cargo bench --bench stream`.
 //!
 //! Every row is the median of several rounds, all rows taking turns, in MiB of input a second of
-//! one thread. The anchor is a search for line ends in the same bytes (memchr), which any reader
+//! CPU time, so that whoever else runs disturbs little. The anchor is a search for line ends in the same bytes (memchr), which any reader
 //! of lines has to do. `GOINIT_BENCH_DUMP=FILE` takes a captured dump instead of the one that is
 //! made here, in the words of Go 1.25, of 100,000 goroutines in four groups. `cargo bench --bench
 //! stream -- JSON` measures only the rows with that word.
@@ -14,10 +14,11 @@ use goinit::go::line::{Assembler, Framing};
 use goinit::policy::config::{SchedLog, Stderr};
 use goinit::policy::journal::Journal;
 use goinit::policy::outbox::Outbox;
-use goinit::sys::clock::mono;
-use goinit::units::{Mono, Now, Wall};
+use goinit::sys::cputime::of_process;
+use goinit::units::{Mono, Now, Pid, Wall};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::time::Duration;
 
 /// Bytes of a read from the pipe, as the loop makes it.
 const READ: usize = 64 << 10;
@@ -49,12 +50,12 @@ fn main() {
     let mut times = vec![Vec::new(); rows.len()];
     for _ in 0..ROUNDS {
         for ((_, input, work), times) in rows.iter().zip(&mut times) {
-            let start = mono();
+            let start = cpu();
             black_box(work(black_box(input)));
-            times.push(mono().since(start).as_secs_f64());
+            times.push((cpu() - start).as_secs_f64());
         }
     }
-    println!("MiB/s of one thread, median [smallest..largest]");
+    println!("MiB a second of CPU time, median [smallest..largest]");
     for ((name, input, work), times) in rows.iter().zip(&mut times) {
         times.sort_by(f64::total_cmp);
         let rate = |index: usize| {
@@ -69,6 +70,12 @@ fn main() {
         );
     }
     println!("peak memory {} KiB, {before} at the start", peak_kib());
+}
+
+/// CPU time of this process so far; it has one thread.
+fn cpu() -> Duration {
+    let pid = i32::try_from(std::process::id()).expect("a pid");
+    Duration::from_nanos(of_process(Pid(pid)).expect("a clock"))
 }
 
 fn line_ends(input: &[u8]) -> u64 {

@@ -5,7 +5,7 @@ use super::crash::{Pending, Says, begins, leads};
 use super::detail::{self, Gathering};
 use super::dump::Dump;
 use super::entry::{Entry, Text};
-use super::scan::{after, first, trim_start};
+use super::scan::{after, first, split, trim_start};
 use super::snapshot::Snapshot;
 use super::traceback::header;
 use super::{gc, init, json};
@@ -295,7 +295,7 @@ impl Classifier {
 
     fn dump_line(&mut self, line: &[u8], bare: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
         let bare = after(bare, self.indent.min(bare.len().saturating_sub(trim_start(bare).len())));
-        let c_frame = c_place(bare).then(|| self.symbol.take()).flatten();
+        let c_frame = self.symbol.take_if(|_| c_place(bare));
         self.flush_symbol(out);
         let Some(dump) = &mut self.dump else { return false };
         if dump.inside() {
@@ -452,7 +452,7 @@ fn c_place(line: &[u8]) -> bool {
     let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let head = first(rest, rest.len().saturating_sub(digits)).strip_suffix(b"pc=0x");
     head.is_some_and(|head| head.is_empty() || head.ends_with(b" "))
-        && memchr::memmem::find(rest, b" +0x").is_none()
+        && split(rest, b" +0x").is_none()
 }
 
 /// Lines by which the runtime goes on after a detailed snapshot.

@@ -34,76 +34,68 @@ pub fn object(line: &[u8]) -> Option<Object<'_>> {
 /// the value, both as they stand (escapes not resolved). `None` when it is not one object.
 pub fn members<'a>(line: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) -> Option<()> {
     std::str::from_utf8(line).ok()?;
-    let mut at = blank(line, 0);
+    let mut rest = blank(line);
     let mut nest = Nest::default();
-    let mut key: Option<&[u8]> = None;
-    let mut start = 0usize;
-    if line.get(at) != Some(&b'{') {
+    // The member of the outermost object that is being read: its key, and all from its value on.
+    let mut member: Option<(&[u8], &[u8])> = None;
+    if rest.first() != Some(&b'{') {
         return None;
     }
     loop {
         // Here a value begins, or (straight after an opening bracket) a key or the end.
-        match *line.get(at)? {
+        let (byte, later) = rest.split_first()?;
+        rest = match *byte {
+            b'"' => string(later)?,
             open @ (b'{' | b'[') => {
                 nest.push(open == b'{')?;
-                at = blank(line, at.saturating_add(1));
-                let close = if open == b'{' { b'}' } else { b']' };
-                if line.get(at) != Some(&close) {
-                    if open == b'{' {
-                        let (name, next) = member_key(line, at)?;
-                        (key, start) = top(&nest, name, next, key, start);
-                        at = next;
+                let inner = blank(later);
+                match (inner.split_first()?, open) {
+                    ((b'}', later), b'{') | ((b']', later), b'[') => {
+                        nest.pop();
+                        later
                     }
-                    continue;
+                    (_, b'{') => {
+                        rest = nest.member(inner, &mut member)?;
+                        continue;
+                    }
+                    _ => {
+                        rest = inner;
+                        continue;
+                    }
                 }
-                nest.pop();
-                at = at.saturating_add(1);
             }
-            b'"' => at = string(line, at)?,
-            b'-' | b'0'..=b'9' => at = number(line, at)?,
-            _ => at = word(line, at)?,
-        }
+            b'-' | b'0'..=b'9' => number(rest)?,
+            _ => word(rest)?,
+        };
         // A value ended.
         loop {
             if nest.depth == 1
-                && let Some(name) = key.take()
+                && let Some((name, value)) = member.take()
             {
-                each(name, first(after(line, start), at.saturating_sub(start)));
+                each(name, first(value, value.len().saturating_sub(rest.len())));
             }
-            at = blank(line, at);
+            rest = blank(rest);
             if nest.depth == 0 {
-                return (at == line.len()).then_some(());
+                return rest.is_empty().then_some(());
             }
-            match (*line.get(at)?, nest.object()) {
+            let (byte, later) = rest.split_first()?;
+            match (byte, nest.object()) {
                 (b',', true) => {
-                    let (name, next) = member_key(line, blank(line, at.saturating_add(1)))?;
-                    (key, start) = top(&nest, name, next, key, start);
-                    at = next;
+                    rest = nest.member(blank(later), &mut member)?;
                     break;
                 }
                 (b',', false) => {
-                    at = blank(line, at.saturating_add(1));
+                    rest = blank(later);
                     break;
                 }
                 (b'}', true) | (b']', false) => {
                     nest.pop();
-                    at = at.saturating_add(1);
+                    rest = later;
                 }
                 _ => return None,
             }
         }
     }
-}
-
-/// Remembers a key of the outermost object and where its value starts.
-fn top<'a>(
-    nest: &Nest,
-    name: &'a [u8],
-    next: usize,
-    key: Option<&'a [u8]>,
-    start: usize,
-) -> (Option<&'a [u8]>, usize) {
-    if nest.depth == 1 { (Some(name), next) } else { (key, start) }
 }
 
 /// Which brackets are open: one bit each.
@@ -131,103 +123,125 @@ impl Nest {
     fn object(&self) -> bool {
         self.objects & 1 == 1
     }
-}
 
-fn blank(line: &[u8], mut at: usize) -> usize {
-    while matches!(line.get(at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-        at = at.saturating_add(1);
-    }
-    at
-}
-
-/// `"key" :` from its first quote: the key and where its value starts.
-fn member_key(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let end = string(line, at)?;
-    let name = line.get(at.saturating_add(1)..end.saturating_sub(1))?;
-    let colon = blank(line, end);
-    (line.get(colon) == Some(&b':')).then(|| (name, blank(line, colon.saturating_add(1))))
-}
-
-/// A string from its first quote: where it ends.
-fn string(line: &[u8], at: usize) -> Option<usize> {
-    if line.get(at) != Some(&b'"') {
-        return None;
-    }
-    let mut at = at.saturating_add(1);
-    loop {
-        at = at.saturating_add(plain(after(line, at)));
-        match *line.get(at)? {
-            b'"' => return Some(at.saturating_add(1)),
-            b'\\' => at = escape(line, at.saturating_add(1))?,
-            _ => return None,
+    /// `"key" :` of the innermost object: what follows it. One of the outermost is remembered.
+    #[inline(always)]
+    fn member<'a>(
+        &self,
+        rest: &'a [u8],
+        member: &mut Option<(&'a [u8], &'a [u8])>,
+    ) -> Option<&'a [u8]> {
+        let name = rest.strip_prefix(b"\"")?;
+        let end = string(name)?;
+        let value = blank(blank(end).strip_prefix(b":")?);
+        if self.depth == 1 {
+            let length = name.len().saturating_sub(end.len()).saturating_sub(1);
+            *member = Some((first(name, length), value));
         }
+        Some(value)
+    }
+}
+
+// Each of these takes what begins with the thing and gives what follows it. They are small, and
+// called some twenty times a line, in floods: a call costs as much as the work.
+
+#[inline(always)]
+fn blank(mut rest: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', later @ ..] = rest {
+        rest = later;
+    }
+    rest
+}
+
+/// A string behind its first quote.
+#[inline(always)]
+fn string(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        rest = match after(rest, plain(rest)) {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', rest @ ..] => escape(rest)?,
+            _ => return None,
+        };
     }
 }
 
 /// How many bytes at the start a JSON string can hold as they are: no quote, no backslash, no
 /// control character. Eight at a time, because every line of the program goes through here.
 #[must_use]
+#[inline(always)]
 pub fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
-    let mut words = bytes.chunks_exact(8);
-    let mut taken = 0usize;
-    for word in words.by_ref() {
-        let Ok(word) = <[u8; 8]>::try_from(word) else { return taken };
-        let word = u64::from_le_bytes(word);
+    const fn all(byte: u8) -> u64 {
+        ONES * (byte as u64)
+    }
+    let mut rest = bytes;
+    while let Some((word, later)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
         // Bytes below N have their top bit set in `word - N * ONES` unless it was set before; a
-        // borrow reaches only bytes above the first hit.
-        let below = |word: u64, limit: u8| {
-            word.wrapping_sub(ONES.wrapping_mul(u64::from(limit))) & !word & TOPS
-        };
-        let equal = |byte: u8| below(word ^ ONES.wrapping_mul(u64::from(byte)), 1);
-        let hits = below(word, b' ') | equal(b'"') | equal(b'\\');
+        // borrow reaches only bytes above the first hit. Neither quote nor backslash has that bit.
+        let below = word.wrapping_sub(all(b' '))
+            | (word ^ all(b'"')).wrapping_sub(ONES)
+            | (word ^ all(b'\\')).wrapping_sub(ONES);
+        let hits = below & !word & TOPS;
+        let taken = bytes.len().saturating_sub(rest.len());
         if hits != 0 {
             return taken.saturating_add(usize::try_from(hits.trailing_zeros() / 8).unwrap_or(0));
         }
-        taken = taken.saturating_add(8);
+        rest = later;
     }
     let special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-    let rest = words.remainder();
+    let taken = bytes.len().saturating_sub(rest.len());
     taken.saturating_add(rest.iter().position(special).unwrap_or(rest.len()))
 }
 
-/// What follows a backslash: where it ends.
-fn escape(line: &[u8], at: usize) -> Option<usize> {
-    match *line.get(at)? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at.saturating_add(1)),
-        b'u' => {
-            let start = at.saturating_add(1);
-            let end = start.saturating_add(4);
-            line.get(start..end)?.iter().all(u8::is_ascii_hexdigit).then_some(end)
+/// What a backslash begins, behind it.
+fn escape(rest: &[u8]) -> Option<&[u8]> {
+    match rest.split_first()? {
+        (b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest) => Some(rest),
+        (b'u', rest) => {
+            let (digits, rest) = rest.split_first_chunk::<4>()?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(rest)
         }
         _ => None,
     }
 }
 
-fn number(line: &[u8], at: usize) -> Option<usize> {
-    let mut at = at.saturating_add(usize::from(line.get(at) == Some(&b'-')));
-    let digits = |from: usize| {
-        let count = after(line, from).iter().take_while(|b| b.is_ascii_digit()).count();
-        (count > 0).then(|| from.saturating_add(count))
+#[inline(always)]
+fn number(rest: &[u8]) -> Option<&[u8]> {
+    let mut rest = match rest.strip_prefix(b"-").unwrap_or(rest) {
+        [b'0', rest @ ..] => rest,
+        rest => digits(rest)?,
     };
-    at = if line.get(at) == Some(&b'0') { at.saturating_add(1) } else { digits(at)? };
-    if line.get(at) == Some(&b'.') {
-        at = digits(at.saturating_add(1))?;
+    if let [b'.', fraction @ ..] = rest {
+        rest = digits(fraction)?;
     }
-    if matches!(line.get(at), Some(b'e' | b'E')) {
-        at = at.saturating_add(1);
-        at = at.saturating_add(usize::from(matches!(line.get(at), Some(b'+' | b'-'))));
-        at = digits(at)?;
+    match rest {
+        [b'e' | b'E', b'+' | b'-', exponent @ ..] | [b'e' | b'E', exponent @ ..] => {
+            digits(exponent)
+        }
+        _ => Some(rest),
     }
-    Some(at)
 }
 
-fn word(line: &[u8], at: usize) -> Option<usize> {
-    [&b"true"[..], b"false", b"null"]
-        .into_iter()
-        .find(|word| after(line, at).starts_with(word))
-        .map(|word| at.saturating_add(word.len()))
+/// One digit or more.
+#[inline(always)]
+fn digits(rest: &[u8]) -> Option<&[u8]> {
+    let [b'0'..=b'9', rest @ ..] = rest else { return None };
+    let mut rest = rest;
+    while let [b'0'..=b'9', later @ ..] = rest {
+        rest = later;
+    }
+    Some(rest)
+}
+
+fn word(rest: &[u8]) -> Option<&[u8]> {
+    match rest {
+        [b't', b'r', b'u', b'e', rest @ ..]
+        | [b'f', b'a', b'l', b's', b'e', rest @ ..]
+        | [b'n', b'u', b'l', b'l', rest @ ..] => Some(rest),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -198,10 +198,14 @@ impl Assembler {
         let mut rest = bytes;
         while let Some((line, others)) = split_line(rest) {
             self.pieced = !self.text.is_empty();
+            rest = others;
+            if !self.pieced && !self.continues && line.len() < LINE_LIMIT {
+                self.classifier.line(line, out);
+                continue;
+            }
             self.text.extend_from_slice(line);
             self.shed(out);
             self.finish_line(out);
-            rest = others;
         }
         self.text.extend_from_slice(rest);
         self.shed(out);

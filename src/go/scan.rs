@@ -25,10 +25,14 @@ pub(crate) fn first(bytes: &[u8], count: usize) -> &[u8] {
     bytes.get(..count).unwrap_or(bytes)
 }
 
-/// Splits at the first `needle`: what is before it and what is after it.
+/// Splits at the first `needle`: what is before it and what is after it. By its first byte, since
+/// for a needle that is used once a searcher costs more than the search.
 pub(crate) fn split<'a>(bytes: &'a [u8], needle: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = memchr::memmem::find(bytes, needle)?;
-    Some((first(bytes, at), after(bytes, at.saturating_add(needle.len()))))
+    let (head, tail) = needle.split_first()?;
+    memchr::memchr_iter(*head, bytes).find_map(|at| {
+        let rest = after(bytes, at.saturating_add(1)).strip_prefix(tail)?;
+        Some((first(bytes, at), rest))
+    })
 }
 
 /// The bytes without blanks and tabs at their start.

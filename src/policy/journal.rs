@@ -4,7 +4,7 @@
 use super::backlog::Class;
 use super::config::{SchedLog, Stderr};
 use super::outbox::Outbox;
-use super::record::{Origin, Record, Severity, text};
+use super::record::{Origin, Record, Severity};
 use crate::go::crash::CrashHead;
 use crate::go::dump::{Frame, Group, Totals, abridged};
 use crate::go::entry::{Entry, Object, Text};
@@ -187,9 +187,7 @@ impl Journal {
             let (part, later) = rest.split_at_checked(end).unwrap_or((rest, ""));
             let continued = line.continued || !later.is_empty();
             outbox.write(class, |frame, out| {
-                frame.line_head(now.wall, severity, out);
-                text(part, out);
-                frame.line_tail(out);
+                frame.line(now.wall, severity, part, out);
                 if !(continues || continued || line.partial || lossy || forged) {
                     return out.extend_from_slice(b"},\"child\":{\"stream\":\"stderr\"}}\n");
                 }

@@ -1,8 +1,8 @@
 //! One line of goinit's log: built as a small ordered tree, rendered as one JSON object.
 //!
 //! The contract is docs/log-format.md: key order, names, size limits, escapes. Records that come
-//! in floods (lines of the program) do not build a tree; they use
-//! [`Frame::line_head`] and [`text`] directly. Nothing here writes anywhere or reads a clock.
+//! in floods (lines of the program) do not build a tree; they use [`Frame::line`]. Nothing here
+//! writes anywhere or reads a clock.
 
 use crate::go::json::plain;
 use crate::units::Wall;
@@ -260,15 +260,22 @@ pub fn shorten(text: &mut String, limit: usize) -> bool {
     true
 }
 
+/// Between the severity of a `child.line` and its words.
+const LINE_MESSAGE: &str = "\",\"message\":\"";
+/// Bytes of an ordinary `child.line` besides its words.
+const LINE_ROOM: usize = 256;
+
 /// Gives records their time and number: the state that one run of goinit has.
 #[derive(Debug)]
 pub struct Frame {
     run: [u8; 8],
     seq: u64,
-    /// What every `child.line` says between its message and its number.
+    /// What every `child.line` says between its words and its number.
     line_tail: String,
-    /// The last timestamp as it is rendered: floods bring many lines at one instant.
+    /// The last timestamp as it is rendered, and how most lines begin then: floods bring many
+    /// lines at one instant.
     stamp: String,
+    line_head: String,
     stamped: Wall,
 }
 
@@ -283,9 +290,10 @@ impl Frame {
         }
         let run = String::from_utf8_lossy(&digits);
         let line_tail = format!(
-            ",\"event_name\":\"child.line\",\"origin\":\"child\",\"goinit\":{{\"run\":\"{run}\",\"seq\":"
+            "\",\"event_name\":\"child.line\",\"origin\":\"child\",\"goinit\":{{\"run\":\"{run}\",\"seq\":"
         );
-        Self { run: digits, seq: 0, line_tail, stamp: String::new(), stamped: Wall(u64::MAX) }
+        let (stamp, line_head) = (String::new(), String::new());
+        Self { run: digits, seq: 0, line_tail, stamp, line_head, stamped: Wall(u64::MAX) }
     }
 
     /// The run as eight hex digits.
@@ -348,17 +356,19 @@ impl Frame {
         out.extend_from_slice(b"}\n");
     }
 
-    /// Appends `{"timestamp":"…","severity":"…","message":` of a `child.line` and leaves the message
-    /// to the caller, who goes on with [`text`] and [`Frame::line_tail`].
-    pub fn line_head(&mut self, wall: Wall, severity: Severity, out: &mut Vec<u8>) {
-        self.stamp(wall, out);
-        out.extend_from_slice(severity.word().as_bytes());
-        out.extend_from_slice(b"\",\"message\":");
-    }
-
-    /// Appends what follows the message of a `child.line`, up to its number:
-    /// `,"event_name":"child.line","origin":"child","goinit":{"run":"…","seq":N`.
-    pub fn line_tail(&mut self, out: &mut Vec<u8>) {
+    /// Appends a `child.line` up to its number:
+    /// `{"timestamp":"…",…,"message":"…","event_name":"child.line","origin":"child","goinit":{"run":"…","seq":N`.
+    pub fn line(&mut self, wall: Wall, severity: Severity, message: &str, out: &mut Vec<u8>) {
+        self.stamp_of(wall);
+        out.reserve(LINE_ROOM.saturating_add(message.len()));
+        if severity == Severity::Info {
+            out.extend_from_slice(self.line_head.as_bytes());
+        } else {
+            out.extend_from_slice(self.stamp.as_bytes());
+            out.extend_from_slice(severity.word().as_bytes());
+            out.extend_from_slice(LINE_MESSAGE.as_bytes());
+        }
+        inner_text(message, out);
         self.seq += 1;
         out.extend_from_slice(self.line_tail.as_bytes());
         decimal(self.seq, out);
@@ -374,15 +384,24 @@ impl Frame {
 
     /// `{"timestamp":"2026-03-02T09:14:07.120345678Z","severity":"`
     fn stamp(&mut self, wall: Wall, out: &mut Vec<u8>) {
-        if wall != self.stamped {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall.0);
-            self.stamp.clear();
-            let time = humantime::format_rfc3339_nanos(time);
-            // Writing into a string cannot fail.
-            let _ = write!(self.stamp, "{{\"timestamp\":\"{time}\",\"severity\":\"");
-            self.stamped = wall;
-        }
+        self.stamp_of(wall);
         out.extend_from_slice(self.stamp.as_bytes());
+    }
+
+    fn stamp_of(&mut self, wall: Wall) {
+        if wall == self.stamped {
+            return;
+        }
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall.0);
+        let time = humantime::format_rfc3339_nanos(time);
+        self.stamp.clear();
+        // Writing into a string cannot fail.
+        let _ = write!(self.stamp, "{{\"timestamp\":\"{time}\",\"severity\":\"");
+        self.line_head.clear();
+        for piece in [&self.stamp, Severity::Info.word(), LINE_MESSAGE] {
+            self.line_head.push_str(piece);
+        }
+        self.stamped = wall;
     }
 }
 
@@ -396,10 +415,15 @@ pub fn object(members: &[(&'static str, Value)]) -> String {
 
 /// Appends `text` as a JSON string with its quotes.
 pub fn text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    inner_text(text, out);
+    out.push(b'"');
+}
+
+/// Appends what stands between the quotes of a JSON string.
+fn inner_text(text: &str, out: &mut Vec<u8>) {
     // serde_json gives the same bytes one at a time, which is a third of the cost of a flood.
     let mut rest = text.as_bytes();
-    out.reserve(rest.len().saturating_add(2));
-    out.push(b'"');
     loop {
         let (plain, special) = rest.split_at(plain(rest));
         out.extend_from_slice(plain);
@@ -407,7 +431,6 @@ pub fn text(text: &str, out: &mut Vec<u8>) {
         escaped(*byte, out);
         rest = later;
     }
-    out.push(b'"');
 }
 
 /// A byte that a JSON string cannot hold as it is.
