@@ -1,5 +1,6 @@
 /* Children for benches/inits.py, without a C library: what they cost is the kernel's own price.
- * MODE is exit, sleep, orphans, echo, lines, json, blocks or clock. Linux on x86_64 and aarch64. */
+ * MODE is exit, sleep, orphans, echo, lines, json, blocks, clock or json-blocks. Linux on x86_64
+ * and aarch64. */
 #include <asm/unistd.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 #define JSON 6
 #define BLOCKS 7
 #define CLOCK 8
+#define JSON_BLOCKS 9
 
 static long call(long number, long a, long b, long c, long d, long e) {
 #if defined(__x86_64__)
@@ -44,14 +46,15 @@ static char block[120 * 540];
 static long fill(void) {
     static const char text[] = "2026/11/24 01:02:03 server.go:118: request served in 13 ms from cache ";
     static const char object[] = "{\"level\":\"info\",\"ts\":1790211723.118,\"msg\":\"request served from cache\",\"ms\":13,\"pad\":\"";
-    const char *head = MODE == JSON ? object : text;
-    long head_size = MODE == JSON ? sizeof object - 1 : sizeof text - 1;
+    const int json = MODE == JSON || MODE == JSON_BLOCKS;
+    const char *head = json ? object : text;
+    long head_size = json ? sizeof object - 1 : sizeof text - 1;
     for (long line = 0; line < 540; line++)
         for (long at = 0; at < 120; at++) {
             char c = at < head_size ? head[at] : (char)('a' + (at + line) % 26);
             if (at == 119) c = '\n';
-            if (MODE == JSON && at == 118) c = '}';
-            if (MODE == JSON && at == 117) c = '"';
+            if (json && at == 118) c = '}';
+            if (json && at == 117) c = '"';
             block[line * 120 + at] = c;
         }
     return sizeof block;
@@ -109,7 +112,7 @@ __attribute__((used)) static void run(void) {
     if (MODE == ECHO) echo();
     long size = fill();
     for (int round = 0; round < COUNT; round++) {
-        if (MODE == BLOCKS) put(2, block, size);
+        if (MODE == BLOCKS || MODE == JSON_BLOCKS) put(2, block, size);
         else for (long at = 0; at < size; at += 120) put(2, block + at, 120);
     }
     quit();

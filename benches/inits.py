@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measures inits side by side: size, start-up, memory, wake-ups, orphans, signals, stderr.
+"""Measures inits side by side: size, start-up, memory, wake-ups, orphans, signals, stderr; and what
+the watchdog costs beside an idle Go program.
 
     benches/inits.py [--quick] [--bin PATH] [--orphans N] [--no-stderr]
 
@@ -26,7 +27,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 CLONE_NEWPID = 0x20000000
 MODES = {"exit": 1, "sleep": 2, "orphans": 3, "echo": 4, "lines": 5, "json": 6, "blocks": 7,
-         "clock": 8}
+         "clock": 8, "json-blocks": 9}
 BLOCK = 120 * 540
 # Becomes the command in a process whose pipe2(2) refuses O_DIRECT, as gVisor's does: goinit then
 # reads a plain byte stream.
@@ -53,7 +54,7 @@ def build(place, options):
     for mode, number in MODES.items():
         target = Path(place) / mode
         count = {"orphans": options.orphans, "lines": options.megabytes, "json": options.megabytes,
-                 "blocks": options.megabytes * 4}.get(mode, 1)
+                 "blocks": options.megabytes * 4, "json-blocks": options.megabytes * 4}.get(mode, 1)
         if mode != "orphans":
             count = max(1, count * 1_000_000 // BLOCK)
         subprocess.run(["gcc", "-O2", "-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector",
@@ -381,6 +382,35 @@ def rest_rows(fronts, children, options):
                      for name, rows in found.items()}) for at, title in enumerate(titles)]
 
 
+def watched_rows(place, options):
+    """Wake-ups a second of goinit beside an idle Go program, with its heartbeat and without."""
+    tool = subprocess.run([PROJECT / "scripts/go-toolchain", "--demo"], capture_output=True, text=True)
+    if tool.returncode:
+        print("no Go toolchain: the wake-ups with a watchdog are left out", file=sys.stderr)
+        return []
+    source, child = Path(place) / "idle.go", str(Path(place) / "idle")
+    source.write_text('package main\n\nimport "time"\n\nfunc main() { time.Sleep(time.Hour) }\n')
+    home = {"GOCACHE": f"{place}/go-cache", "GO111MODULE": "off", "GOTOOLCHAIN": "local"}
+    subprocess.run([tool.stdout.strip(), "build", "-o", child, source], check=True, env=os.environ | home)
+    rounds, seconds = (1, 10) if options.quick else (3, 20)
+    found = {}
+    for _ in range(rounds):
+        for name, flags in (("on, heartbeat 1 s", []), ("off", ["--schedtrace=0"])):
+            pid = spawn([options.bin, *flags, "--", child])
+            inner = asleep(pid, child)
+            time.sleep(3)
+            before = [(switches(each), cpu_us(each)) for each in (pid, inner)]
+            time.sleep(seconds)
+            after = [(switches(each), cpu_us(each)) for each in (pid, inner)]
+            end(pid)
+            found.setdefault(name, []).append(
+                [(new - old) / seconds for was, now in zip(before, after) for old, new in zip(was, now)])
+    titles = ["goinit, wake-ups a second", "goinit, CPU us a second", "program, wake-ups a second",
+              "program, CPU us a second"]
+    return [(title, {name: cell([row[at] for row in rows], 1) for name, rows in found.items()})
+            for at, title in enumerate(titles)]
+
+
 def work_rows(fronts, children, options):
     rounds = 1 if options.quick else 5
     reaped, signals = ({name: [] for name in fronts if name != "bare"} for _ in range(2))
@@ -401,7 +431,8 @@ def stderr_rows(children, options):
     goinit = [options.bin, "--log-full=block", "--"]
     rows = []
     for mode, title in [("lines", "text, one write a line"), ("json", "JSON, one write a line"),
-                        ("blocks", "text, 64 KB a write")]:
+                        ("blocks", "text, 64 KB a write"),
+                        ("json-blocks", "JSON, 64 KB a write")]:
         child, count = children[mode]
         runs = {}
         for _ in range(2 if options.quick else 5):
@@ -436,6 +467,9 @@ def main():
         table(rows, list(fronts))
         print()
         verdicts(rows)
+        if watched := watched_rows(place, options):
+            print("\nan idle Go program, the watchdog on and off")
+            table(watched, list(watched[0][1]))
         if options.no_stderr:
             return
         print("\nstandard error into records, nothing dropped (--log-full=block), log to /dev/null")
