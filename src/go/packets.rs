@@ -106,6 +106,7 @@ impl Assembler {
         if self.worlds.several() {
             self.classifier.several();
         }
+        let crossed = self.worlds.several() && self.worlds.tracing();
         for Strand { body, doubtful, late, .. } in self.worlds.ready() {
             match body {
                 Body::Record(mut lane) => {
@@ -130,7 +131,8 @@ impl Assembler {
                     out(Entry::Text(Text { partial: true, ..Text::line(line.text()) }));
                 }
                 Body::Line(line) => {
-                    if line.detail() && (doubtful || late) {
+                    // While another runtime prints, the lines may be either's.
+                    if line.detail() && (doubtful || late || crossed) {
                         self.classifier.doubt_detail();
                     }
                     if doubtful {

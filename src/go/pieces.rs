@@ -353,7 +353,8 @@ fn keyed(step: u8, bytes: &[u8], keys: &[&[u8]]) -> Option<(u8, bool)> {
             return Some((step, false));
         }
         if value(bytes) {
-            return Some((step.checked_add(1)?, false));
+            let key = at.checked_sub(1).and_then(|at| keys.get(at)).copied().unwrap_or_default();
+            return Some((step.checked_add(1)?, !kind_of(key, bytes)));
         }
         // preemptoff= has an empty value as a rule, or a word.
         let empty = at > 0 && keys.get(at.saturating_sub(1)) == Some(&&b" preemptoff="[..]);
@@ -370,6 +371,16 @@ fn keyed(step: u8, bytes: &[u8], keys: &[&[u8]]) -> Option<(u8, bool)> {
         return Some((END, at < keys.len() && keys.len() != COUNTER.len()));
     }
     key(at)
+}
+
+/// Whether a known version prints such a value behind the key.
+fn kind_of(key: &[u8], bytes: &[u8]) -> bool {
+    let figure = bytes.first().is_some_and(u8::is_ascii_digit);
+    match key {
+        b" m=" | b": p=" | b" curg=" | b" lockedg=" => figure || bytes == b"nil",
+        b" spinning=" | b" blocked=" => matches!(bytes, b"true" | b"false"),
+        _ => figure,
+    }
 }
 
 fn after_keys<'a>(keys: &'a [&'a [u8]], from: usize) -> &'a [&'a [u8]] {
@@ -389,9 +400,9 @@ fn status(step: u8, bytes: &[u8]) -> Option<u8> {
         }
         // The runtime writes the sign of a number alone.
         (6 | 8, b"-") => Some(step),
-        (6, _) if value(bytes) => Some(7),
+        (6, _) if bytes == b"nil" || number(bytes) => Some(7),
         (7, b" lockedm=") => Some(8),
-        (8, _) if value(bytes) => Some(9),
+        (8, _) if bytes == b"nil" || number(bytes) => Some(9),
         (9, b"\n") => Some(END),
         _ => None,
     }

@@ -224,7 +224,7 @@ impl Place {
             }
             (b'[', _) if self.blank => Some(self.open(1)),
             (b' ', Some(b'[')) => Some(self.open(2)),
-            (b' ', None) if !self.blank && !self.may_end => {
+            (b' ', None) if !self.blank && !self.may_end && self.last == Field::Runqueue => {
                 self.blank = true;
                 Some(1)
             }
@@ -298,6 +298,21 @@ impl Place {
             return None;
         }
         let minus = std::mem::take(&mut self.minus);
+        let word = rest.first().is_some_and(u8::is_ascii_alphabetic);
+        let negative = minus || rest.starts_with(b"-");
+        let known = match field {
+            Field::Unknown => true,
+            Field::Gcwaiting | Field::Sysmonwait => !negative && !rest.starts_with(b"nil"),
+            Field::Nmidlelocked | Field::Stopwait => !word,
+            Field::Gomaxprocs
+            | Field::Idleprocs
+            | Field::Threads
+            | Field::Spinning
+            | Field::Needspinning
+            | Field::Idlethreads
+            | Field::Runqueue => !word && !negative,
+        };
+        self.strange = self.strange.saturating_add(u32::from(!known));
         sink.scalar(field, if minus { value.saturating_neg() } else { value });
         self.need = Need::Key;
         Some(taken)
@@ -595,6 +610,23 @@ mod tests {
         }
         let snapshot = lane.finish().unwrap();
         assert_eq!((snapshot.gcwaiting, snapshot.stopwait), (Some(false), Some(-2)));
+    }
+
+    #[test]
+    fn a_value_that_no_version_prints_behind_its_key_is_strange() {
+        for (tail, strange) in [
+            ("gcwaiting=false nmidlelocked=-1 stopwait=-2 sysmonwait=0", 0),
+            ("gcwaiting=nil nmidlelocked=0 stopwait=0 sysmonwait=0", 1),
+            ("gcwaiting=0 nmidlelocked=false stopwait=true sysmonwait=-1", 3),
+        ] {
+            let mut lane = Lane::new();
+            let line = format!(
+                "4ms: gomaxprocs=1 idleprocs=0 threads=2 spinningthreads=0 idlethreads=0 \
+                 runqueue=0 {tail}"
+            );
+            assert_eq!(lane.take(line.as_bytes()), line.len());
+            assert_eq!(lane.strange(), strange, "{tail}");
+        }
     }
 
     #[test]

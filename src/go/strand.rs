@@ -47,9 +47,10 @@ impl Strand {
     }
 
     /// Whether it is in progress at all, as far as one knows. A thread that prints a line can be
-    /// kept waiting while another prints records.
+    /// kept waiting while another prints records, but those behind a detailed record are printed
+    /// by the same.
     pub(super) fn fresh(&self) -> bool {
-        !self.is_record() || self.waited < STALE
+        self.waited < STALE || matches!(&self.body, Body::Line(line) if !line.detail())
     }
 
     pub(super) fn is_record(&self) -> bool {

@@ -145,6 +145,15 @@ impl Worlds {
         self.several > 0
     }
 
+    /// Whether a record, or a line behind a detailed one, is in progress.
+    pub(super) fn tracing(&self) -> bool {
+        let traces = |strand: &Strand| match &strand.body {
+            Body::Record(_) => strand.fresh(),
+            Body::Line(line) => strand.fresh() && line.detail(),
+        };
+        self.all.iter().any(|world| world.open.iter().any(traces))
+    }
+
     /// A record or a line begins.
     pub(super) fn open(&mut self, body: Option<Body>) {
         self.opened = self.opened.wrapping_add(1);
