@@ -32,11 +32,18 @@ pub(crate) struct Classifier {
     /// Lines that the runtime prints before a `fatal error:`, each with its newline.
     lead: Vec<u8>,
     head: Option<Pending>,
+    /// The snapshot began before the head.
+    headed: bool,
+    /// There was a detailed snapshot.
+    detailed: bool,
     dump: Option<Dump>,
     /// Lines of a goroutine that no crash announced, each with its newline.
     held: Vec<u8>,
     /// A line that is the name of a C function if a place follows.
     symbol: Option<Vec<u8>>,
+    /// Sysmon was in the middle of the snapshot when a crash began: its lines stand among those
+    /// of the crash.
+    woven: bool,
     /// Lines of others since the snapshot or the dump began.
     foreign: u32,
     /// Blanks that an indented paste has before each line of a dump.
@@ -74,6 +81,27 @@ impl Classifier {
     /// Whether what is held is the runtime's for sure: a snapshot, or a dump that has goroutines.
     pub(crate) fn sure(&self) -> bool {
         self.snapshot.is_some() || self.dump.as_ref().is_some_and(Dump::has_goroutines)
+    }
+
+    /// Whether a detailed snapshot is in progress, or may be while a crash is printed.
+    pub(crate) fn lists(&self) -> bool {
+        self.snapshot.is_some() || (self.detailed && self.dump.as_ref().is_some_and(Dump::crash))
+    }
+
+    /// A line of the snapshot is in progress while others are printed.
+    pub(crate) fn weaves(&mut self) {
+        self.woven |= self.headed;
+        if let Some(dump) = &mut self.dump {
+            dump.weave();
+        }
+    }
+
+    /// One whole line that was put together of pieces, and might be another.
+    pub(crate) fn doubtful(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        self.line(line, out);
+        if let Some(dump) = &mut self.dump {
+            dump.doubt();
+        }
     }
 
     /// Whether the runtime's lines are being gathered; the unproven head of a crash is not enough.
@@ -116,6 +144,8 @@ impl Classifier {
             out(Entry::Sched(before.finish()));
         }
         self.foreign = 0;
+        (self.headed, self.detailed) = (false, true);
+        self.woven = self.dump.as_ref().is_some_and(Dump::crash);
         self.several = self.several.saturating_sub(1);
         if let Some(mut last) = self.snapshot.take() {
             if !last.listed() {
@@ -140,6 +170,9 @@ impl Classifier {
             if let Some(before) = self.before.take() {
                 out(Entry::Sched(before.finish()));
             }
+        }
+        if says == detail::Says::Belongs {
+            self.weaves();
         }
         says != detail::Says::Torn
     }
@@ -214,6 +247,10 @@ impl Classifier {
 
     fn prove_head(&mut self, proven: bool, out: &mut impl FnMut(Entry<'_>)) {
         if let Some(head) = self.head.take() {
+            if !self.woven {
+                // The crash has printed it itself.
+                self.flush_snapshot(out);
+            }
             out(Entry::Crash(head.head(proven)));
             self.dump = Some(Dump::new(true));
             self.foreign = 0;
@@ -252,8 +289,10 @@ impl Classifier {
             if self.detail(bare, out) {
                 return true;
             }
-            self.foreign = self.foreign.saturating_add(1);
-            if self.foreign > FOREIGN_LINES || runtime_line(bare) {
+            let crash = self.head.is_some() || self.dump.as_ref().is_some_and(Dump::crash);
+            let ends = runtime_line(bare) && begins(bare).is_none();
+            self.foreign = self.foreign.saturating_add(u32::from(!crash));
+            if !crash && (self.foreign > FOREIGN_LINES || ends) {
                 if self.several > 0 {
                     // It may be the other runtime that crashes.
                     self.doubt_detail();
@@ -400,6 +439,7 @@ impl Classifier {
                 if let Some((kind, _)) = begins(bare) {
                     let lead = std::mem::take(&mut self.lead);
                     self.head = Some(Pending::new(kind, lead, bare));
+                    self.headed = self.snapshot.is_some();
                     return;
                 }
             }
@@ -460,8 +500,15 @@ fn runtime_line(line: &[u8]) -> bool {
     line.starts_with(b"goroutine ") || line.starts_with(b"runtime stack:") || begins(line).is_some()
 }
 
-/// What a crash dump has besides goroutines: blank lines, registers, separators.
+/// What a crash dump has besides goroutines; lines of a snapshot too, of which the first was lost.
 fn scaffold(line: &[u8]) -> bool {
+    fixed(line)
+        || detail::is_one(line)
+        || !matches!(super::traceback::line(line), super::traceback::Line::Other)
+}
+
+/// The lines of a crash that are no goroutine's: blank ones, registers, separators.
+pub(crate) fn fixed(line: &[u8]) -> bool {
     line.is_empty()
         || line.starts_with(b"-----")
         || line.starts_with(b"PC=")
@@ -470,7 +517,6 @@ fn scaffold(line: &[u8]) -> bool {
         || line.starts_with(b"signal arrived during ")
         || line.starts_with(b"instruction bytes: ")
         || register(line)
-        || !matches!(super::traceback::line(line), super::traceback::Line::Other)
 }
 
 /// `rax    0xca`: a register of any architecture.

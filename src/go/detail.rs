@@ -120,6 +120,11 @@ fn remains(line: &[u8]) -> bool {
     MARKS.iter().any(|mark| memchr::memmem::find(line, mark).is_some())
 }
 
+/// Whether it is one of these lines, of whatever snapshot.
+pub(crate) fn is_one(line: &[u8]) -> bool {
+    parts(line).is_some()
+}
+
 /// The letter, the number and what stands behind the colon.
 fn parts(line: &[u8]) -> Option<(u8, u64, &[u8])> {
     let rest = line.strip_prefix(b"  ")?;

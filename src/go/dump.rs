@@ -93,6 +93,8 @@ pub(crate) struct Dump {
     /// The goroutine in progress.
     stack: Vec<Name>,
     current: Option<Current>,
+    /// Another thread printed at the same time.
+    woven: bool,
     /// The group of the goroutine before.
     last: usize,
     totals: Totals,
@@ -107,6 +109,8 @@ struct Current {
     notes: Notes,
     /// What a place line belongs to.
     slot: Slot,
+    /// A line is missing or was torn: its stack is not known.
+    torn: bool,
 }
 
 /// Where the next place goes.
@@ -146,7 +150,8 @@ pub struct Totals {
     pub groups: u64,
     /// Frames of all goroutines together.
     pub frames: u64,
-    /// Goroutines that are in no group because there were too many different stacks.
+    /// Goroutines that are in no group, because there were too many different stacks, or because
+    /// lines of theirs are missing: others have written into them.
     pub ungrouped: u64,
     /// Bytes of all its lines: goroutines, the threads' own stacks, registers, separators.
     pub bytes: u64,
@@ -247,6 +252,7 @@ impl Dump {
             members: Vec::new(),
             stack: Vec::new(),
             current: None,
+            woven: false,
             last: 0,
             totals: Totals { crash, ..Totals::default() },
         }
@@ -284,6 +290,7 @@ impl Dump {
                 ancestors: Vec::new(),
             },
             slot: Slot::None,
+            torn: false,
         });
     }
 
@@ -309,7 +316,18 @@ impl Dump {
     /// Takes a line of the goroutine in progress; false when it is none.
     pub(crate) fn line(&mut self, line: &[u8]) -> bool {
         let Some(slot) = self.current.as_ref().map(|current| current.slot) else { return false };
-        let next = match (stack_line(line), slot) {
+        let kind = stack_line(line);
+        // A place comes behind every name and nowhere else.
+        let place = matches!(kind, Line::Place(_));
+        let due = matches!(slot, Slot::Frame | Slot::Creator);
+        let inner = slot == Slot::Ancestor || kind == Line::Other;
+        if due != place
+            && !inner
+            && let Some(current) = &mut self.current
+        {
+            current.torn = true;
+        }
+        let next = match (kind, slot) {
             (Line::Other, _) => return false,
             (Line::Ancestor, _) | (_, Slot::Ancestor) => {
                 self.ancestor(line);
@@ -320,7 +338,8 @@ impl Dump {
                 self.pad();
                 self.push(name);
                 self.totals.frames = self.totals.frames.saturating_add(1);
-                Slot::Frame
+                // Of C without a symbolizer nothing but the address is known.
+                if name.starts_with(b"non-Go ") { Slot::None } else { Slot::Frame }
             }
             (Line::Elided, _) => {
                 self.pad();
@@ -377,6 +396,21 @@ impl Dump {
         self.push(name);
         self.totals.frames = self.totals.frames.saturating_add(1);
         let _ = self.line(place);
+        if let Some(current) = &mut self.current {
+            current.slot = Slot::None;
+        }
+    }
+
+    /// Another thread prints at the same time: a goroutine may come without its end.
+    pub(crate) fn weave(&mut self) {
+        self.woven = true;
+    }
+
+    /// The stack of the goroutine in progress is not known for sure.
+    pub(crate) fn doubt(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.torn = true;
+        }
     }
 
     /// Counts bytes of lines that belong to the dump.
@@ -427,6 +461,12 @@ impl Dump {
             return;
         }
         self.totals.goroutines = self.totals.goroutines.saturating_add(1);
+        let open = matches!(current.slot, Slot::Frame | Slot::Creator);
+        let cut = self.woven && current.id != 1 && self.stack.get(1).is_none_or(|name| *name == 1);
+        if current.torn || open || cut {
+            self.totals.ungrouped = self.totals.ungrouped.saturating_add(1);
+            return;
+        }
         self.pad();
         let same = self.members.get(self.last).is_some_and(|last| *last.stack == *self.stack);
         let at = if same {

@@ -12,6 +12,7 @@ use super::entry::{Entry, Text};
 use super::lanes::Lanes;
 use super::scan::{after, first};
 use super::sched::{HEAD, parse, starts};
+use super::weave::{Found, Weave};
 use super::worlds::Worlds;
 use memchr::memmem::Finder;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Assembler {
     framing: Framing,
     pub(super) classifier: Classifier,
     pub(super) lanes: Lanes,
+    /// A stream: what two threads of one runtime print at the same time.
+    weave: Weave,
     /// The beginning of a line that is not complete.
     pub(super) text: Vec<u8>,
     /// A piece of the line in `text` was handed out already.
@@ -66,6 +69,7 @@ impl Assembler {
             framing,
             classifier: Classifier::default(),
             lanes: Lanes::default(),
+            weave: Weave::default(),
             text: Vec::new(),
             continues: false,
             raw: Vec::new(),
@@ -111,6 +115,7 @@ impl Assembler {
     /// snapshot, the head of a crash, a dump between two goroutines). Beginnings of lines stay.
     pub fn idle(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         self.lanes.expire(out);
+        self.unweave(out);
         self.worlds.rest();
         self.hand_out_packets(out);
         self.classifier.pause(out);
@@ -130,11 +135,45 @@ impl Assembler {
                 let continues = self.continues;
                 out(Entry::Text(Text { bytes: &last, continues, continued: false, partial: true }));
             } else {
-                self.classifier.line(&last, out);
+                self.line(&last, out);
             }
         }
         self.continues = false;
+        self.unweave(out);
         self.classifier.end(out);
+    }
+
+    /// Hands out all that is held because two threads print.
+    fn unweave(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        if !self.weave.is_empty() {
+            let found = self.weave.end();
+            self.found(found, out);
+        }
+    }
+
+    fn found(&mut self, lines: Vec<Found>, out: &mut impl FnMut(Entry<'_>)) {
+        for line in lines {
+            if line.doubtful {
+                self.classifier.doubtful(&line.bytes, out);
+            } else {
+                self.classifier.line(&line.bytes, out);
+            }
+            if self.weave.lists() {
+                self.classifier.weaves();
+            }
+        }
+    }
+
+    /// A whole line: sysmon's detailed snapshot and a traceback may stand in it both.
+    fn line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        let weaves =
+            self.framing == Framing::Stream && (self.classifier.lists() || !self.weave.is_empty());
+        if !weaves || self.weave.plain(line) {
+            return self.classifier.line(line, out);
+        }
+        self.weave.line(line);
+        let found = self.weave.ready();
+        self.found(found, out);
     }
 
     // ---- stream ----
@@ -169,7 +208,7 @@ impl Assembler {
                     next = self.finder.find(bytes);
                 }
                 Some(_) | None => {
-                    self.classifier.line(line, out);
+                    self.line(line, out);
                     bytes = after(bytes, taken);
                     next = next.map(|at| at.saturating_sub(taken));
                 }
@@ -188,7 +227,7 @@ impl Assembler {
             && line.strip_prefix(b"\t").is_some_and(|l| l.starts_with(HEAD))
         {
             // A panic's text, which Go 1.23 and later indent, may look like a record.
-            self.classifier.line(line, out);
+            self.line(line, out);
         } else if line.starts_with(HEAD)
             && let Some((snapshot, strange)) = parse(line.strip_suffix(b"\r").unwrap_or(line))
         {
@@ -315,7 +354,7 @@ impl Assembler {
                 partial: false,
             }));
         } else {
-            self.classifier.line(&line, out);
+            self.line(&line, out);
         }
         line.clear();
         // Keep the memory for the next line, unless it was an unusual one.

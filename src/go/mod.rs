@@ -47,4 +47,5 @@ mod traceback;
 pub mod unwind;
 pub mod waiting;
 pub mod walk;
+mod weave;
 mod worlds;

@@ -156,6 +156,57 @@ pub(crate) fn line(line: &[u8]) -> Line<'_> {
     }
 }
 
+/// Whether a place comes behind the line: it is a function, or where a goroutine was created.
+pub(crate) fn names(text: &[u8]) -> bool {
+    matches!(line(text), Line::Function(_) | Line::CreatedBy(_))
+}
+
+/// Whether it is a line of a stack from end to end, and not the beginning of one with something
+/// else behind it.
+pub(crate) fn complete(text: &[u8]) -> bool {
+    match line(text) {
+        Line::Function(name) => {
+            let arguments = after(text, name.len().saturating_add(1));
+            name.starts_with(b"non-Go ")
+                || (arguments.strip_suffix(b")").is_some_and(words)
+                    && !name.starts_with(b"created by ")
+                    && !name.starts_with(b"goroutine ")
+                    && memchr::memmem::find(name, b"(0x").is_none()
+                    && memchr::memmem::find(name, b"(...)").is_none())
+        }
+        Line::CreatedBy(_) => match split(text, b" in goroutine ") {
+            Some((name, number)) => number.iter().all(u8::is_ascii_digit) && named(after(name, 11)),
+            None => text.last() != Some(&b')') && named(after(text, 11)),
+        },
+        Line::Place(place) => {
+            let addresses = after(text, place.len().saturating_add(1));
+            let mut words = addresses.split(|b| *b == b' ').skip(1);
+            !place.contains(&b'\t')
+                && memchr::memmem::find(place, b" +0x").is_none()
+                && words.all(|word| {
+                    let known = [&b"+0x"[..], b"fp=0x", b"sp=0x", b"pc=0x"];
+                    let digits = known.iter().find_map(|key| word.strip_prefix(*key));
+                    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+                })
+        }
+        Line::Elided | Line::Ancestor | Line::Remark => true,
+        Line::Other => false,
+    }
+}
+
+/// Whether they are a function's arguments: `{0xc000012345, 0x3?}, 0x1, ...`.
+fn words(arguments: &[u8]) -> bool {
+    let one = |word: &[u8]| {
+        let open = word.iter().take_while(|b| **b == b'{').count();
+        let close = word.iter().rev().take_while(|b| **b == b'}').count();
+        let word = first(after(word, open), word.len().saturating_sub(open.saturating_add(close)));
+        let digits = word.strip_suffix(b"?").unwrap_or(word).strip_prefix(b"0x");
+        matches!(word, b"" | b"..." | b"_")
+            || digits.is_some_and(|d| !d.is_empty() && d.iter().all(u8::is_ascii_hexdigit))
+    };
+    arguments.split(|b| *b == b',').all(|word| one(word.strip_prefix(b" ").unwrap_or(word)))
+}
+
 /// Whether it can be the name of a function: blanks only inside type parameters.
 fn named(name: &[u8]) -> bool {
     match memchr::memchr(b' ', name) {

@@ -38,5 +38,6 @@ mod stall;
 mod start;
 mod support;
 mod tidy;
+mod torn;
 mod verdict;
 mod watch;
