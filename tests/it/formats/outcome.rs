@@ -204,9 +204,13 @@ pub(super) fn normal(text: &str, loose: bool) -> String {
         {
             line = after_each(&line, mark, |c| c.is_ascii_hexdigit() || c == '.');
         }
-        for mark in
-            ["main.init.", "originating from goroutine ", "synctest bubble ", "synctest group "]
-        {
+        for mark in [
+            "main.init.",
+            "originating from goroutine ",
+            "synctest bubble ",
+            "synctest group ",
+            "-byte block (",
+        ] {
             line = after_each(&line, mark, |c| c.is_ascii_digit());
         }
         // What the compiler calls a literal is another matter.

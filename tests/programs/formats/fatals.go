@@ -93,12 +93,13 @@ func init() {
 	}
 	ways["out-of-memory"] = func() { fmt.Println(len(make([]byte, 1<<46+len(os.Args)))) }
 	ways["no-memory"] = func() {
-		// Little address space: the heap cannot grow.
-		limit := syscall.Rlimit{Cur: 1 << 29, Max: 1 << 29}
+		// Little address space, but more than the runtime has reserved already: it ends where the
+		// heap grows, and not anywhere.
+		limit := syscall.Rlimit{Cur: 1 << 32, Max: 1 << 32}
 		syscall.Setrlimit(syscall.RLIMIT_AS, &limit)
 		var all [][]byte
 		for {
-			all = append(all, make([]byte, 1<<20))
+			all = append(all, make([]byte, 100<<20))
 		}
 	}
 	ways["bad-pointer"] = func() {
