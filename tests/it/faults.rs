@@ -36,6 +36,20 @@ fn missing(started: &Started) -> String {
     found.unwrap_or_else(|| panic!("no reason\n{}", started.stderr()))
 }
 
+/// A stuck program whose evidence process was sent a signal before it had told anything of weight,
+/// and that process; nothing without the program. One that was quicker is another try.
+fn disturbed(signal: i32) -> Option<(Started, u32)> {
+    for _ in 0..10 {
+        let started = stuck(&[])?.start();
+        let disturbed = evidence(&started);
+        support::kill(disturbed, signal);
+        if started.wait_for_record("goinit.verdict", LIMIT)["verdict"]["class"] != "ok" {
+            return Some((started, disturbed));
+        }
+    }
+    panic!("the evidence process is always quicker than its signal");
+}
+
 /// After all of it the program still runs, and goinit passes on what ends it.
 fn goes_on(started: Started) -> Done {
     let verdict = started.wait_for_record("goinit.verdict", LIMIT);
@@ -49,9 +63,7 @@ fn goes_on(started: Started) -> Done {
 
 #[test]
 fn an_evidence_process_that_is_killed_is_a_reason() {
-    let Some(run) = stuck(&[]) else { return };
-    let started = run.start();
-    support::kill(evidence(&started), libc::SIGKILL);
+    let Some((started, _)) = disturbed(libc::SIGKILL) else { return };
     let why = missing(&started);
     assert!(why.contains("the evidence process failed (killed by SIGKILL)"), "{why}");
     goes_on(started);
@@ -59,15 +71,10 @@ fn an_evidence_process_that_is_killed_is_a_reason() {
 
 #[test]
 fn an_evidence_process_that_hangs_is_killed_at_its_deadline() {
-    let Some(run) = stuck(&[]) else { return };
-    let started = run.start();
-    let begin = support::now();
-    let hangs = evidence(&started);
-    support::kill(hangs, libc::SIGSTOP);
+    // Its verdict came within the limit although nobody answered.
+    let Some((started, hangs)) = disturbed(libc::SIGSTOP) else { return };
     let why = missing(&started);
     assert!(why.contains("no answer before the deadline"), "{why}");
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(20), "{took:?}");
     let gone = || !std::path::Path::new(&format!("/proc/{hangs}")).exists();
     assert!(support::wait_until(Duration::from_secs(5), gone), "it is still there");
     goes_on(started);
