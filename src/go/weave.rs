@@ -198,6 +198,10 @@ impl Choice {
             }
             next.named = complete(&line.bytes) && names(&line.bytes);
             next.lines.push(line);
+        } else if next.text.len() > LINE {
+            // Interrupted again and again, it is no line of a traceback any more.
+            let bytes = std::mem::take(&mut next.text);
+            next.lines.push(Found { bytes, doubtful: true });
         }
         next
     }
@@ -366,4 +370,26 @@ fn fits(pattern: &[u8], bytes: &[u8]) -> Option<usize> {
         });
     }
     Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_torn_for_ever_is_handed_out_in_pieces() {
+        let listed =
+            b"  P0: status=1 schedtick=2 syscalltick=3 m=4 runqsize=5 gfreecnt=6 timerslen=7";
+        let line = [&[b'x'; 1_000][..], listed].concat();
+        let mut weave = Weave::default();
+        let mut bytes = 0;
+        for _ in 0..200 {
+            weave.line(&line);
+            bytes += weave.ready().iter().map(|found| found.bytes.len()).sum::<usize>();
+            let held = |choice: &Choice| choice.text.len() + choice.listed.len();
+            assert!(weave.choices.iter().all(|choice| held(choice) <= 2 * LINE));
+        }
+        bytes += weave.end().iter().map(|found| found.bytes.len()).sum::<usize>();
+        assert_eq!(bytes, 200 * line.len());
+    }
 }
