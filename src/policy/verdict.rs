@@ -7,6 +7,7 @@
 mod children;
 mod ending;
 mod goroutines;
+mod lockup;
 mod machine;
 pub(super) mod place;
 mod purpose;
@@ -172,6 +173,7 @@ type Rule = fn(&Case<'_>) -> Option<Finding>;
 const RULES: &[(&str, Rule)] = &[
     ("stopped", machine::stopped),
     ("log-blocked", threads::log_blocked),
+    ("locked-up", lockup::locked_up),
     ("gc-stw", machine::stop_the_world),
     ("gc-thrash", machine::gc_thrash),
     ("memory-pressure", machine::memory_pressure),
@@ -194,7 +196,7 @@ const RULES: &[(&str, Rule)] = &[
 ];
 
 /// Every cause there is; docs/verdicts.md has a section for each.
-pub const CAUSES: [&str; 39] = [
+pub const CAUSES: [&str; 40] = [
     "busy-loop",
     "cgo",
     "channel",
@@ -214,6 +216,7 @@ pub const CAUSES: [&str; 39] = [
     "io-read",
     "livelock",
     "lock-cycle",
+    "locked-up",
     "log-blocked",
     "memory-pressure",
     "mutex",

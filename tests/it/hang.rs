@@ -2,7 +2,7 @@
 //! programs that only say the same words.
 
 use crate::run::{VERSION, ended, run, whole};
-use crate::support::{self, Done, Run, TempDir, program};
+use crate::support::{self, Done, Run, Started, TempDir, program};
 use goinit::go::entry::Entry;
 use goinit::go::line::{Assembler, Framing};
 use std::fs;
@@ -11,17 +11,23 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Lets the program crash while its monitor prints a snapshot, and that takes as long as nobody
-/// reads: goinit is stopped meanwhile. Locked up in about every second case; `Err` when that came
-/// before the first word of the crash, as it does when the monitor holds the lock of printing.
-fn crash(message: &str) -> Option<Result<Done, Done>> {
+/// reads: goinit is stopped meanwhile. Locked up in about every second case.
+fn provoke(options: &[&str]) -> Option<Started> {
     let path = program("locks-up", VERSION)?;
-    let options = ["--schedtrace=1ms", "--scheddetail", message];
-    let mut started = run(&options, &path).env("GOINIT_TERMINATION_LOG", "auto").start();
+    let options = [&["--schedtrace=1ms", "--scheddetail"], options].concat();
+    let started = run(&options, &path).env("GOINIT_TERMINATION_LOG", "auto").start();
     started.wait_for_output("ready");
     started.signal(libc::SIGSTOP);
     let begin = support::now();
     support::wait_until(LIMIT, || begin.elapsed() > Duration::from_millis(900));
     started.signal(libc::SIGCONT);
+    Some(started)
+}
+
+/// `Err` when it was locked up before the first word of the crash, as it is when the monitor holds
+/// the lock of printing.
+fn crash(message: &str) -> Option<Result<Done, Done>> {
+    let mut started = provoke(&[message])?;
     let printed = |record: &serde_json::Value| record["event_name"] == "go.panic";
     let crashed = support::wait_until(Duration::from_secs(20), || {
         started.has_ended() || started.records().iter().any(printed)
@@ -118,9 +124,27 @@ fn a_runtime_that_locks_itself_up_while_it_crashes_is_ended() {
     panic!("in 30 crashes the runtime never locked itself up");
 }
 
+/// Its main goroutine sleeps for an hour, and no timer will ever wake it.
+#[test]
+fn a_runtime_that_has_locked_itself_up_is_not_called_asleep() {
+    for _ in 0..30 {
+        let Some(started) = provoke(&["--stall-after=3s", "--on-stall=exit"]) else { return };
+        let done = started.wait(LIMIT);
+        whole(&done);
+        if done.named("goinit.stall").is_empty() {
+            continue;
+        }
+        let verdict = done.verdict();
+        assert_eq!(verdict["verdict"]["cause"], "locked-up", "{verdict}");
+        ended(&done, 123, "stall", "goinit");
+        return;
+    }
+    panic!("in 30 crashes the runtime never locked itself up");
+}
+
 /// Nothing ends a program for its words alone, whatever they look like.
 #[track_caller]
-fn lives_on(started: support::Started, code: i32) {
+fn lives_on(started: Started, code: i32) {
     let done = started.wait(LIMIT);
     whole(&done);
     assert_eq!(done.code, code, "{}", done.stderr());

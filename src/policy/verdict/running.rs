@@ -1,6 +1,6 @@
 //! The verdict on a program that is not stalled: what it does, for whoever asks at its deadline.
 
-use super::{Case, Class, Confidence, Finding, Verdict, goroutines, machine};
+use super::{Case, Class, Confidence, Finding, Verdict, goroutines, lockup, machine};
 use crate::policy::evidence::{Evidence, Process};
 use crate::policy::history::{History, Kind};
 use std::time::Duration;
@@ -14,7 +14,13 @@ const RECENT: Duration = Duration::from_secs(3);
 pub fn of_running(history: &History, evidence: &Evidence) -> Verdict {
     let lasted = history.now.since(history.progress);
     let case = Case { kind: Kind::Spinning, lasted, history, evidence };
-    let slow = [machine::gc_thrash, machine::memory_pressure, machine::throttled, machine::starved];
+    let slow = [
+        lockup::locked_up,
+        machine::gc_thrash,
+        machine::memory_pressure,
+        machine::throttled,
+        machine::starved,
+    ];
     let found = slow.iter().find_map(|rule| rule(&case)).or_else(|| working(&case));
     if let Some(found) = found {
         return super::with(found, lasted);

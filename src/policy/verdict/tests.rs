@@ -134,6 +134,69 @@ fn locks_and_wait_groups_are_sync_and_a_ring_of_locks_is_named() {
     assert!(verdict.sentence.contains("goroutine 18 in main.transfer"));
 }
 
+/// A program that sleeps with every thread in a futex, whose heartbeat was lost.
+fn locked_up() -> (History, Evidence) {
+    let mut history = history();
+    (history.last_beat, history.now) = (Some(Mono(0)), Mono(30_000_000_000));
+    let mut evidence = goroutines(goroutine("sleep", &["time.Sleep", "main.main"]));
+    let text = "futex(0x574170, FUTEX_WAIT_PRIVATE, 2, NULL)".into();
+    let futex = thread("futex", Syscall { text, ..Syscall::default() });
+    evidence.threads = Probe::Got(vec![futex.clone(), futex]);
+    evidence.process = Probe::Got(Process { threads: 2, ..Process::default() });
+    (history, evidence)
+}
+
+#[test]
+fn a_runtime_without_its_monitor_has_no_timers() {
+    let (mut history, mut evidence) = locked_up();
+    let verdict = check_with(Kind::Silent, &history, &evidence, "stalled/locked-up/likely");
+    assert!(verdict.condemns() && verdict.sentence.contains("no heartbeat for 30s"));
+    history.crash = Some(crate::policy::verdict::Crash { kind: "fatal", message: "fault".into() });
+    let verdict = check_with(Kind::Silent, &history, &evidence, "stalled/locked-up/likely");
+    assert!(verdict.sentence.contains("fatal error: fault"), "{}", verdict.sentence);
+    // Idle for so long, and locked up since; and asked at a deadline.
+    check_with(Kind::Idle, &history, &evidence, "stalled/locked-up/likely");
+    assert_eq!(of_running(&history, &evidence).cause, "locked-up");
+    // A thread that waits in the poller for the timer finds the lock taken.
+    let Probe::Got(threads) = &mut evidence.threads else { return };
+    let timed = Syscall { timeout_ms: Some(1_800_000), ..Syscall::default() };
+    threads[1] = thread("epoll_pwait", timed);
+    check_with(Kind::Silent, &history, &evidence, "stalled/locked-up/likely");
+}
+
+#[test]
+fn a_heartbeat_that_is_lost_elsewhere_is_no_lock_up() {
+    let silent = |change: &dyn Fn(&mut Thread, &mut Process)| {
+        let (history, mut evidence) = locked_up();
+        let (Probe::Got(threads), Probe::Got(process)) =
+            (&mut evidence.threads, &mut evidence.process)
+        else {
+            return;
+        };
+        change(&mut threads[1], process);
+        check_with(Kind::Silent, &history, &evidence, "ok/timer-wait/likely");
+    };
+    // The monitor lives: stderr was closed, or the quota lets it run rarely.
+    let nap = Syscall { timeout_ms: Some(10), ..Syscall::default() };
+    silent(&|thread, _| *thread = self::thread("nanosleep", nap.clone()));
+    silent(&|thread, _| thread.syscall = Probe::Got(None));
+    silent(&|thread, _| thread.switches_delta = 1);
+    silent(&|thread, _| thread.same_call = false);
+    // The long sleep of a monitor that prints no heartbeat has a limit.
+    silent(&|thread, _| {
+        let text = "futex(0x574170, FUTEX_WAIT_PRIVATE, 0, 0xc000010000)".into();
+        *thread = self::thread("futex", Syscall { text, ..Syscall::default() });
+    });
+    // There are threads that were not looked at.
+    silent(&|_, process| process.threads = 3);
+    // Its heart beats, or never did: then another explanation is looked for.
+    let (mut history, evidence) = locked_up();
+    history.last_beat = Some(Mono(29_000_000_000));
+    check_with(Kind::Idle, &history, &evidence, "ok/timer-wait/likely");
+    history.last_beat = None;
+    check_with(Kind::Silent, &history, &evidence, "ok/timer-wait/likely");
+}
+
 #[test]
 fn sleeping_polling_and_serving_are_described_and_never_accused() {
     check(&goroutines(goroutine("sleep", &["time.Sleep", "main.main"])), "ok/timer-wait/likely");

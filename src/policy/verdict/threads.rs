@@ -43,7 +43,7 @@ pub fn sysmon(evidence: &Evidence) -> Option<Pid> {
 }
 
 /// The call a thread is in.
-fn call(thread: &Thread) -> Option<&Syscall> {
+pub(super) fn call(thread: &Thread) -> Option<&Syscall> {
     thread.syscall.got()?.as_ref()
 }
 
