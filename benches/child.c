@@ -1,6 +1,6 @@
 /* Children for benches/inits.py, without a C library: what they cost is the kernel's own price.
- * MODE is exit, sleep, orphans, echo, lines, json, blocks, clock or json-blocks. Linux on x86_64
- * and aarch64. */
+ * MODE is exit, sleep, orphans, echo, lines, json, blocks, clock, json-blocks, flood or
+ * flood-lines. Linux on x86_64 and aarch64. */
 #include <asm/unistd.h>
 #include <stdint.h>
 
@@ -13,6 +13,8 @@
 #define BLOCKS 7
 #define CLOCK 8
 #define JSON_BLOCKS 9
+#define FLOOD 10
+#define FLOOD_LINES 11
 
 static long call(long number, long a, long b, long c, long d, long e) {
 #if defined(__x86_64__)
@@ -93,6 +95,19 @@ static void echo(void) {
         if (call(__NR_rt_sigtimedwait, (long)&usr1, 0, 0, 8, 0) == 10) put(1, "!", 1);
 }
 
+/* Answers signals while its child writes to standard error for ever, as fast as it is read. */
+static void flood(void) {
+    long size = fill(), step = MODE == FLOOD ? size : 120;
+    uint64_t usr1 = 1u << 9;
+    call(__NR_rt_sigprocmask, 0, (long)&usr1, 0, 8, 0);
+    if (forked() == 0) {
+        call(__NR_prctl, 1 /* PR_SET_PDEATHSIG */, 9, 0, 0, 0);
+        for (;;)
+            for (long at = 0; at < size; at += step) put(2, block + at, step);
+    }
+    echo();
+}
+
 /* CPU time of this process and of its parent up to here, ns. */
 static void clocks(void) {
     int64_t times[4] = {0};
@@ -110,6 +125,7 @@ __attribute__((used)) static void run(void) {
     if (MODE == SLEEP) nap();
     if (MODE == ORPHANS) orphans();
     if (MODE == ECHO) echo();
+    if (MODE == FLOOD || MODE == FLOOD_LINES) flood();
     long size = fill();
     for (int round = 0; round < COUNT; round++) {
         if (MODE == BLOCKS || MODE == JSON_BLOCKS) put(2, block, size);

@@ -27,7 +27,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 CLONE_NEWPID = 0x20000000
 MODES = {"exit": 1, "sleep": 2, "orphans": 3, "echo": 4, "lines": 5, "json": 6, "blocks": 7,
-         "clock": 8, "json-blocks": 9}
+         "clock": 8, "json-blocks": 9, "flood": 10, "flood-lines": 11}
 BLOCK = 120 * 540
 # Becomes the command in a process whose pipe2(2) refuses O_DIRECT, as gVisor's does: goinit then
 # reads a plain byte stream.
@@ -266,6 +266,36 @@ def latencies(front, child, times):
     return statistics.median(found)
 
 
+def flooded(front, child, times, log):
+    """From kill(2) to the byte the child answers with, us, while stderr is written as fast as it is
+    read: (median, 99th of a hundred). The log is `log`, or a pipe that cat reads."""
+    said_read, said_write = os.pipe()
+    reader, write = None, log
+    if log is None:
+        read, write = os.pipe()
+        reader = subprocess.Popen(["cat"], stdin=read, stdout=subprocess.DEVNULL)
+        os.close(read)
+    pid = spawn([*front, child], out=said_write, err=write)
+    os.close(said_write)
+    if reader:
+        os.close(write)
+    os.read(said_read, 1)
+    time.sleep(0.1)
+    found = []
+    for _ in range(times):
+        time.sleep(0.005)
+        start = time.perf_counter()
+        os.kill(pid, signal.SIGUSR1)
+        os.read(said_read, 1)
+        found.append((time.perf_counter() - start) * 1e6)
+    end(pid)
+    os.close(said_read)
+    if reader:
+        reader.wait()
+    found.sort()
+    return found[len(found) // 2], found[len(found) * 99 // 100]
+
+
 def through(front, child, size, packet=True):
     """(MB/s by the clock, MB per second of the reader's CPU) of `size` bytes on stderr.
 
@@ -446,6 +476,24 @@ def stderr_rows(children, options):
     return rows, list(runs)
 
 
+def flood_rows(fronts, children, options):
+    """Signal latency while another process of the program fills stderr."""
+    goinit = fronts["goinit"]
+    fronts = {"goinit": goinit, "goinit --stderr=raw": [*goinit[:1], "--stderr=raw", "--"],
+              **{name: front for name, front in fronts.items() if name == "tini-static"}}
+    rows = []
+    for mode, title in [("flood", "64 KB a write"), ("flood-lines", "one write a line")]:
+        for place, log in [("a pipe", None), ("/dev/null", "/dev/null")]:
+            found = {name: [] for name in fronts}
+            for _ in range(1 if options.quick else 5):
+                for name, front in fronts.items():
+                    found[name].append(flooded(front, children[mode][0], 200, log))
+            for at, what in enumerate(["median", "99th of a hundred"]):
+                rows.append((f"{title}, log to {place}: {what}",
+                             {name: cell([run[at] for run in runs]) for name, runs in found.items()}))
+    return rows, list(fronts)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds")
@@ -474,6 +522,8 @@ def main():
             return
         print("\nstandard error into records, nothing dropped (--log-full=block), log to /dev/null")
         table(*stderr_rows(children, options))
+        print("\nsignal latency while stderr is written as fast as it is read, us")
+        table(*flood_rows(fronts, children, options))
 
 
 if __name__ == "__main__":

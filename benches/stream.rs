@@ -1,10 +1,11 @@
 //! What understanding a program's stderr costs, without pipes: `cargo bench --bench stream`.
 //!
 //! Every row is the median of several rounds, all rows taking turns, in MiB of input a second of
-//! CPU time, so that whoever else runs disturbs little. The anchor is a search for line ends in the same bytes (memchr), which any reader
-//! of lines has to do. `GOINIT_BENCH_DUMP=FILE` takes a captured dump instead of the one that is
-//! made here, in the words of Go 1.25, of 100,000 goroutines in four groups. `cargo bench --bench
-//! stream -- JSON` measures only the rows with that word.
+//! CPU time, so that whoever else runs disturbs little. The anchor is a search for line ends in the
+//! same bytes (memchr), which any reader of lines has to do. `GOINIT_BENCH_DUMP=FILE` takes a
+//! captured dump instead of the one that is made here, in the words of Go 1.25, of 100,000
+//! goroutines in four groups. `cargo bench --bench stream -- JSON` measures only the rows with that
+//! word.
 //! The way through real pipes is measured by `benches/inits.py`.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a benchmark talks and may fail")]

@@ -9,6 +9,7 @@ use crate::host::cgroup::{self, Places};
 use crate::host::diagnostics;
 use crate::host::files::Root;
 use crate::host::goroutines::Early;
+use crate::host::intake::Intake;
 use crate::host::kubernetes;
 use crate::host::lookout::Lookout;
 use crate::host::oom::OomWatch;
@@ -205,11 +206,11 @@ impl Start {
         let oom_kills = OomWatch::new(&self.root, places);
         let lookout = Lookout::new(child, early, places, config.dump_dir.clone());
         let framing = pipe.as_ref().map_or(fd::Framing::Stream, |pipe| pipe.framing);
-        let stderr = pipe.map(|pipe| pipe.reader);
-        if let Some(stderr) = &stderr {
-            let _ = fd::set_nonblocking(stderr.as_fd());
-            fd::enlarge_pipe(stderr.as_fd());
-        }
+        let stderr = pipe.map(|pipe| {
+            let _ = fd::set_nonblocking(pipe.reader.as_fd());
+            let holds = fd::enlarge_pipe(pipe.reader.as_fd());
+            Intake::new(pipe.reader, framing, holds)
+        });
         self.greet(child, program, &start, framing);
         let raw = match &config.raw {
             Some(Raw::File(path)) => Some(Sink::to_file(path.clone(), fd::Waker::new().ok())),
@@ -245,7 +246,6 @@ impl Start {
             signals,
             child,
             stderr,
-            framing,
             sink,
             raw,
             terminal,

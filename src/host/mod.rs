@@ -11,6 +11,7 @@ pub mod diagnostics;
 pub mod evidence;
 pub mod files;
 pub mod goroutines;
+pub mod intake;
 pub mod kubernetes;
 mod libraries;
 pub mod lookout;

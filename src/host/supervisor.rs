@@ -4,6 +4,7 @@
 //! waits for nothing but poll.
 
 use super::diagnostics;
+use super::intake::{Intake, Taken};
 use super::lookout::Lookout;
 use super::sink::Sink;
 use super::termination::{Leaving, Message};
@@ -11,12 +12,12 @@ use crate::exit::{Code, Ending};
 use crate::policy::backlog::{Class, KEPT_TURN, SinkReport};
 use crate::policy::event::{Action, Event, Identity, Reaped};
 use crate::policy::session::Session;
-use crate::sys::fd::{self, Framing};
+use crate::sys::fd;
 use crate::sys::signals::{SignalFd, send, suspend_self};
 use crate::sys::wait::{Change, Next, next, peek};
 use crate::sys::{clock, job, memory, poll};
 use crate::units::{Mono, Now, Pid, Signal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// What the loop was given when the program was started.
@@ -26,10 +27,8 @@ pub struct Supervisor {
     pub signals: SignalFd,
     /// The program.
     pub child: Pid,
-    /// Our end of its stderr, non-blocking, if it is a pipe of ours.
-    pub stderr: Option<OwnedFd>,
-    /// How reads of it relate to the program's writes.
-    pub framing: Framing,
+    /// Its stderr, if it is a pipe of ours.
+    pub stderr: Option<Intake>,
     /// The log.
     pub sink: Sink,
     /// Copy of the raw stream.
@@ -50,13 +49,6 @@ pub struct Supervisor {
 
 /// Bytes read from the program in one turn at most, so that signals are never starved.
 const TURN_BYTES: usize = 64 << 10;
-/// The longest packet, pipe(7).
-const PACKET: usize = 4096;
-/// What a packet counts for at least: one of a single byte takes as long to understand.
-const PACKET_BYTES: usize = 64;
-/// How often a failing read of the program's stderr is tried again: giving the pipe up means
-/// SIGPIPE for the program.
-const READ_TRIES: u32 = 8;
 /// Waking up later than this after the deadline means that we ourselves did not run.
 const SLACK: Duration = Duration::from_millis(500);
 /// waitpid(2) for any child walks the list of all children, so with ten thousand orphans that die
@@ -74,9 +66,7 @@ const FLUSH_LOOK: Duration = Duration::from_millis(100);
 impl Supervisor {
     /// Runs until the session finishes; gives goinit's exit code.
     pub fn run(mut self, session: &mut Session) -> Code {
-        // What is read becomes records even if there is no room: little at a time then.
-        let turn = if session.keeps() { PACKET } else { TURN_BYTES };
-        let mut buffer = Vec::with_capacity(turn);
+        let mut intake = self.stderr.take();
         let mut report = SinkReport::default();
         let mut copied = None;
         // The program may have ended before the loop began.
@@ -93,12 +83,15 @@ impl Supervisor {
             let before = clock::now();
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono.max(rested)) } else { deadline };
-            let stderr = self.stderr.as_ref().filter(|_| session.wants_stderr());
-            let deadline = deadline.into_iter().chain(self.lookout.deadline()).min();
+            let due = intake.as_mut().and_then(|intake| intake.due(before.mono));
+            let stderr = intake.as_ref().filter(|_| session.wants_stderr());
+            let due = due.filter(|_| stderr.is_some());
+            let stderr = stderr.filter(|_| due.is_none());
+            let deadline = deadline.into_iter().chain(self.lookout.deadline()).chain(due).min();
             let [sampler, collector] = self.lookout.descriptors();
             let wanted = [
                 Some(self.signals.as_fd()),
-                stderr.map(AsFd::as_fd),
+                stderr.map(Intake::pipe),
                 self.sink.waker(),
                 self.raw.as_ref().and_then(Sink::waker),
                 sampler,
@@ -123,8 +116,8 @@ impl Supervisor {
                     rested = now.mono.after((took * SWEEP_REST).min(SWEEP_REST_MAX));
                 }
             }
-            if stderr {
-                self.read_stderr(session, now, &mut buffer, &mut code);
+            if stderr || due.is_some_and(|at| now.mono >= at) {
+                self.read_stderr(session, now, &mut intake, &mut code);
             }
             if sink {
                 self.sink.heard();
@@ -259,42 +252,32 @@ impl Supervisor {
         }
     }
 
-    /// Reads what the program wrote, up to a turn's worth of bytes, or of records where none may be
-    /// given up.
+    /// Reads what the program wrote, up to a turn's worth of bytes, or of records.
     fn read_stderr(
         &mut self,
         session: &mut Session,
         now: Now,
-        buffer: &mut Vec<u8>,
+        intake: &mut Option<Intake>,
         code: &mut Option<Code>,
     ) {
-        let mut total = 0;
-        let mut failures = 0;
-        while total < TURN_BYTES {
-            let Some(stderr) = &self.stderr else { return };
-            match fd::read_over(stderr.as_fd(), buffer) {
-                Ok(0) => {
-                    self.stderr = None;
-                    self.feed(session, now, &Event::StderrClosed, code);
-                    return;
-                }
-                Ok(length) => {
-                    total += length.max(PACKET_BYTES);
+        let Some(stderr) = intake else { return };
+        stderr.begin();
+        while stderr.taken() < TURN_BYTES && session.outbox().length() < KEPT_TURN {
+            match stderr.take() {
+                Taken::Bytes(bytes) => {
                     if let Some(raw) = &self.raw {
-                        raw.copy(buffer);
+                        raw.copy(bytes);
                     }
-                    self.feed(session, now, &Event::Stderr(buffer), code);
-                    if session.keeps() && session.outbox().length() >= KEPT_TURN {
-                        return;
-                    }
+                    self.feed(session, now, &Event::Stderr(bytes), code);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.feed(session, now, &Event::Quiet, code);
+                Taken::Nothing => {
+                    if !stderr.has_more() {
+                        self.feed(session, now, &Event::Quiet, code);
+                    }
                     return;
                 }
-                Err(_) if failures < READ_TRIES => failures += 1,
-                Err(_) => {
-                    self.stderr = None;
+                Taken::Closed => {
+                    *intake = None;
                     self.feed(session, now, &Event::StderrClosed, code);
                     return;
                 }

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod limits;
 mod losses;
 pub mod outbox;
+pub mod pace;
 pub mod progress;
 pub mod record;
 pub mod repeat;

@@ -48,8 +48,37 @@ pub fn log_pipe() -> io::Result<Pipe> {
 }
 
 /// Makes a pipe hold more, as far as the kernel allows (pipe-user-pages-soft); what is in it stays.
-pub fn enlarge_pipe(pipe: BorrowedFd<'_>) {
-    let _ = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+/// Gives the number of bytes that it holds then.
+pub fn enlarge_pipe(pipe: BorrowedFd<'_>) -> usize {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let size = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+    let size = size.or_else(|_| fcntl(pipe, FcntlArg::F_GETPIPE_SZ));
+    // The least that a pipe can hold.
+    size.ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(4_096)
+}
+
+/// A pipe of our own that never waits, as large as the kernel allows.
+///
+/// # Errors
+/// The kernel's, such as EMFILE.
+pub fn side_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::OFlag;
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    enlarge_pipe(reader.as_fd());
+    Ok((reader, writer))
+}
+
+/// Moves all that is in one pipe into another, as far as there is room, see splice(2): the pages
+/// themselves, so packets stay packets. Never waits.
+///
+/// # Errors
+/// The kernel's, such as EAGAIN on an empty pipe that has writers; without them it is 0 bytes.
+pub fn move_pages(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    let (all, null, flags) = (1 << 30, std::ptr::null_mut(), libc::SPLICE_F_NONBLOCK);
+    // SAFETY: splice with two open pipes and no offsets touches no memory of ours.
+    let moved = unsafe { libc::splice(from, null, to, null, all, flags) };
+    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }
 
 /// Asks for a signal from the kernel whenever somebody writes to a file in this directory, as long

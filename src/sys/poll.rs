@@ -27,7 +27,13 @@ pub fn readable<const N: usize>(
         }
     }
     let patience = deadline.map(|at| at.since(now.mono));
-    if !matches!(nix::poll::poll(&mut dense, timeout(patience)), Ok(n) if n > 0) {
+    let found = match patience {
+        Some(short) if !short.is_zero() && short < Duration::from_millis(1) => {
+            nix::poll::ppoll(&mut dense, Some(short.into()), None)
+        }
+        Some(_) | None => nix::poll::poll(&mut dense, timeout(patience)),
+    };
+    if !matches!(found, Ok(n) if n > 0) {
         return ready;
     }
     for (fd, place) in dense.iter().zip(places) {
