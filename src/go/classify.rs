@@ -64,11 +64,6 @@ impl Classifier {
         self.head.is_some()
     }
 
-    /// Whether a head is held that will be denied unless more comes.
-    pub(crate) fn doubts(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| !head.stands())
-    }
-
     /// The first piece of a line that is too long to be held; it was handed out as text.
     pub(crate) fn long(&mut self, piece: &[u8]) {
         if self.idle()

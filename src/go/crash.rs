@@ -49,6 +49,9 @@ pub struct CrashHead<'a> {
     pub lead: Option<&'a [u8]>,
     /// Something followed that only the runtime prints; else these words alone look like it.
     pub proven: bool,
+    /// All of it as it came, each line with a newline; without a first line that was handed out as
+    /// text because of its length.
+    pub lines: &'a [u8],
 }
 
 impl<'a> CrashHead<'a> {
@@ -222,13 +225,22 @@ impl Pending {
             chained: memchr::memmem::find(message, b"\n\tpanic: ").is_some(),
             lead: (self.lead > 1).then(|| first(&self.lines, self.lead.saturating_sub(1))),
             proven: proven || self.proven,
+            lines: self.untold(),
         }
+    }
+
+    /// Without the first line, if that was handed out as text.
+    fn untold(&self) -> &[u8] {
+        let told = memchr::memchr(b'\n', &self.lines).filter(|_| self.told);
+        after(&self.lines, told.map_or(0, |at| at.saturating_add(1)))
     }
 
     /// The lines as they came, without one that was handed out before.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let lines = self.lines.strip_suffix(b"\n").unwrap_or(&self.lines);
-        lines.split(|b| *b == b'\n').skip(usize::from(self.told))
+        let lines = self.untold();
+        let none = lines.is_empty();
+        let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+        lines.split(|b| *b == b'\n').skip(usize::from(none))
     }
 }
 

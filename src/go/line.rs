@@ -107,7 +107,7 @@ impl Assembler {
         if self.classifier.idle() {
             return (!self.lanes.is_empty() || self.worlds.undecided()).then_some(RUNTIME);
         }
-        let runtime = self.classifier.sure() || self.classifier.doubts();
+        let runtime = self.classifier.sure() || self.classifier.expects();
         Some(if runtime { RUNTIME } else { ANYBODY })
     }
 

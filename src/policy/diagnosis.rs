@@ -40,6 +40,9 @@ pub struct Setup {
 /// How long evidence may take: the evidence process is killed after three seconds.
 pub(super) const EVIDENCE_LIMIT: Duration = Duration::from_secs(4);
 
+/// How long after it has closed stderr a program may take to end of the crash that it told of last.
+const LAST: Duration = Duration::from_millis(250);
+
 /// Bytes kept of the program's last line.
 const LAST_WORDS: usize = 200;
 
@@ -172,6 +175,7 @@ impl Diagnosis {
                 }
                 let brought = self.assemble(now, session, Work::End);
                 self.tell(now, brought, 0, session, actions);
+                self.settles = Some(now.mono.after(LAST));
                 self.step(now, Seen::StderrClosed, session, actions);
             }
             Event::Sample(sample) => {
@@ -259,7 +263,15 @@ impl Diagnosis {
                 }
                 Entry::Init(_) => brought.init_tasks += 1,
                 Entry::Gc(gc, _) => brought.collected = Some(gc),
-                Entry::Crash(head) => brought.crash = crash(&head),
+                Entry::Crash(head) => {
+                    if !head.proven {
+                        brought.app_bytes += length(head.lines);
+                        words.clear();
+                        words.extend_from_slice(head.first_line());
+                        words.truncate(LAST_WORDS);
+                    }
+                    brought.crash = crash(&head);
+                }
                 Entry::Text(text) => brought.app_bytes += length(text.bytes) + 1,
                 Entry::Json(object) => brought.app_bytes += length(object.bytes) + 1,
                 Entry::Goroutines(group) => dumped.add(&group),
@@ -269,7 +281,10 @@ impl Diagnosis {
         };
         match work {
             Work::Feed(bytes) => self.assembler.feed(bytes, &mut out),
-            Work::Idle => self.assembler.idle(&mut out),
+            Work::Idle => {
+                self.assembler.idle(&mut out);
+                self.journal.tell(&mut session.outbox);
+            }
             Work::End => self.assembler.end(&mut out),
         }
         if ready {
@@ -535,6 +550,14 @@ impl Diagnosis {
     /// The kind of the stall that lasts, if one does.
     pub(super) fn stalled(&self) -> Option<&'static str> {
         self.stall.map(|stall| stall.kind.word())
+    }
+
+    /// The program has ended, and by a crash that it has told of or not.
+    pub(super) fn settle(&mut self, crashed: bool, session: &mut Session) {
+        self.journal.settle(crashed, &mut session.outbox);
+        if crashed {
+            self.last_words.clear();
+        }
     }
 
     /// Writes out the snapshots that were held back, at a bad end.

@@ -43,6 +43,13 @@ struct End {
     verdict: Option<Verdict>,
 }
 
+impl End {
+    /// Whether it was a crash of which the runtime has told.
+    fn crashed(&self) -> bool {
+        matches!(self.cause, "panic" | "fatal_error" | "crash")
+    }
+}
+
 /// Posts the last verdict and the last record, leaves the message, and finishes.
 pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
     let end = end(session, now);
@@ -51,12 +58,12 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
     if code != end.code {
         sentence.push_str(&format!(" (remapped to {})", code.0));
     }
-    // What led to a bad end; one that was asked for is none.
-    if code != Code::SUCCESS
-        && !(end.by == By::Signal && session.shutdown.asked().is_some())
-        && let Some(mut diagnosis) = session.diagnosis.take()
-    {
-        diagnosis.pour_ring(session);
+    if let Some(mut diagnosis) = session.diagnosis.take() {
+        // What led to a bad end; one that was asked for is none.
+        if code != Code::SUCCESS && !(end.by == By::Signal && session.shutdown.asked().is_some()) {
+            diagnosis.pour_ring(session);
+        }
+        diagnosis.settle(end.crashed(), session);
         session.diagnosis = Some(diagnosis);
     }
     if !seen_by_itself(session, &end) {

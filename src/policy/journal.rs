@@ -1,6 +1,8 @@
 //! From entries of the program's stderr to records of the log. Pure: time comes as an argument,
 //! records go to the outbox. Lines of the program do not build a tree: they come in floods.
 
+mod doubt;
+
 use super::backlog::Class;
 use super::config::{SchedLog, Stderr};
 use super::outbox::Outbox;
@@ -55,6 +57,7 @@ pub struct Journal {
     dumps: u64,
     groups: u64,
     words: Words,
+    doubt: Option<doubt::Doubt>,
 }
 
 impl Journal {
@@ -71,6 +74,7 @@ impl Journal {
             dumps: 0,
             groups: 0,
             words: Words::new(),
+            doubt: None,
         }
     }
 
@@ -94,6 +98,9 @@ impl Journal {
 
     /// Writes one entry.
     pub fn write(&mut self, now: Now, entry: &Entry<'_>, outbox: &mut Outbox) {
+        if self.doubts(now, entry, outbox) {
+            return;
+        }
         match entry {
             Entry::Text(line) => self.text(now, line, outbox),
             Entry::Json(object) => self.json(now, object, outbox),
@@ -104,7 +111,9 @@ impl Journal {
             }
             Entry::Init(trace) => outbox.post(now.wall, Class::Debug, &init(trace)),
             Entry::Gc(trace, more) => outbox.post(now.wall, Class::Debug, &gc(trace, more)),
-            Entry::Crash(head) => outbox.post(now.wall, Class::Vital, &panic(head)),
+            Entry::Crash(head) => {
+                outbox.post(now.wall, Class::Vital, &panic(head).put("panic.proven", true));
+            }
             Entry::Goroutines(group) => {
                 self.groups = self.groups.saturating_add(1);
                 if self.groups <= GROUPS {
@@ -428,7 +437,6 @@ fn panic(head: &CrashHead<'_>) -> Record {
         .put("panic.signal", head.signal.map(lossy).unwrap_or_default())
         .put("panic.lead", head.lead.map(lossy).unwrap_or_default())
         .put("panic.chained", head.chained)
-        .put("panic.proven", head.proven)
 }
 
 fn frame(frame: Frame<'_>) -> String {

@@ -20,12 +20,15 @@ fn session() -> Session {
 }
 
 /// The log of these reads, the end of the program, and then time until the end of the run.
-fn log(mut session: Session, reads: &[&str]) -> String {
+fn log(session: Session, reads: &[&str]) -> String {
+    log_until(session, reads, Ending::Exited(0))
+}
+
+fn log_until(mut session: Session, reads: &[&str], ending: Ending) -> String {
     let mut now = Now { mono: Mono(1), wall: Wall(0) };
     for bytes in reads {
         let _ = session.step(now, &Event::Stderr(bytes.as_bytes()));
     }
-    let ending = Ending::Exited(0);
     let end = Reaped { pid: Pid(7), ending, identity: None, oom_kills: None };
     let _ = session.step(now, &Event::Reaped(end));
     while let Some(due) = session.deadline() {
@@ -56,4 +59,43 @@ fn without_a_diagnosis_lines_pass_through_whole_and_the_end_is_told() {
     let lines: Vec<_> = log.lines().collect();
     assert_eq!(lines[..2], ["first", "last"], "{log}");
     assert!(lines[2].contains("goinit.exit") && lines.len() == 3, "{log}");
+}
+
+#[test]
+fn words_that_nothing_proves_are_a_crash_only_if_the_program_ends_so() {
+    for words in ["panic: oops\n", "fatal error: oops\n"] {
+        let other = log_until(session(), &[words], Ending::Exited(1));
+        let text = format!("\"severity\":\"INFO\",\"message\":\"{}\"", words.trim());
+        assert!(other.contains(&text) && !other.contains("go.panic"), "{other}");
+        // GOTRACEBACK=none
+        let crash = log_until(session(), &[words], Ending::Exited(2));
+        assert!(crash.contains("go.panic") && crash.contains("\"proven\":false"), "{crash}");
+        assert!(!crash.contains("child.line"), "{crash}");
+    }
+    let traced = "panic: oops\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:3 +0x1d\n";
+    let other = log_until(session(), &[traced], Ending::Exited(1));
+    assert!(other.contains("go.panic") && other.contains("\"proven\":true"), "{other}");
+}
+
+#[test]
+fn words_that_stand_alone_for_a_while_are_a_line_until_a_traceback_follows() {
+    let mut session = session();
+    let mut now = Now { mono: Mono(1), wall: Wall(0) };
+    let _ = session.step(now, &Event::Stderr(b"panic: oops\n"));
+    let _ = session.step(now, &Event::Quiet);
+    now.mono = session.deadline().unwrap();
+    let _ = session.step(now, &Event::Tick);
+    let records = |session: &mut Session| {
+        let bytes: Vec<u8> =
+            session.outbox.records().flat_map(|(_, bytes)| bytes).copied().collect();
+        String::from_utf8(bytes).unwrap()
+    };
+    let told = records(&mut session);
+    assert!(told.contains("\"message\":\"panic: oops\"") && told.contains("child.line"), "{told}");
+    assert!(!told.contains("go.panic"), "{told}");
+    // A runtime that was throttled in between.
+    let trace = "\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:3 +0x1d\n";
+    let all = log_until(session, &[trace], Ending::Exited(2));
+    let panics: Vec<_> = all.lines().filter(|line| line.contains("go.panic")).collect();
+    assert!(panics.len() == 1 && panics[0].contains("\"proven\":true"), "{all}");
 }
