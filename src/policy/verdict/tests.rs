@@ -157,6 +157,12 @@ fn a_runtime_without_its_monitor_has_no_timers() {
     // Idle for so long, and locked up since; and asked at a deadline.
     check_with(Kind::Idle, &history, &evidence, "stalled/locked-up/likely");
     assert_eq!(of_running(&history, &evidence).cause, "locked-up");
+    // The one that may spin for a lock does so.
+    evidence.sample_ms = 1_000;
+    let Probe::Got(threads) = &mut evidence.threads else { return };
+    (threads[1].syscall, threads[1].cpu_delta_us) = (Probe::Got(None), 900_000);
+    let verdict = check_with(Kind::Silent, &history, &evidence, "stalled/locked-up/likely");
+    assert!(verdict.sentence.contains("1 of 2 threads spin"), "{}", verdict.sentence);
     // A thread that waits in the poller for the timer finds the lock taken.
     let Probe::Got(threads) = &mut evidence.threads else { return };
     let timed = Syscall { timeout_ms: Some(1_800_000), ..Syscall::default() };
@@ -168,6 +174,7 @@ fn a_runtime_without_its_monitor_has_no_timers() {
 fn a_heartbeat_that_is_lost_elsewhere_is_no_lock_up() {
     let silent = |change: &dyn Fn(&mut Thread, &mut Process)| {
         let (history, mut evidence) = locked_up();
+        evidence.sample_ms = 1_000;
         let (Probe::Got(threads), Probe::Got(process)) =
             (&mut evidence.threads, &mut evidence.process)
         else {
@@ -179,7 +186,7 @@ fn a_heartbeat_that_is_lost_elsewhere_is_no_lock_up() {
     // The monitor lives: stderr was closed, or the quota lets it run rarely.
     let nap = Syscall { timeout_ms: Some(10), ..Syscall::default() };
     silent(&|thread, _| *thread = self::thread("nanosleep", nap.clone()));
-    silent(&|thread, _| thread.syscall = Probe::Got(None));
+    silent(&|thread, _| (thread.syscall, thread.cpu_delta_us) = (Probe::Got(None), 900));
     silent(&|thread, _| thread.switches_delta = 1);
     silent(&|thread, _| thread.same_call = false);
     // The long sleep of a monitor that prints no heartbeat has a limit.
