@@ -25,8 +25,8 @@ const READ: usize = 64 << 10;
 /// Bytes that are handed out at once: each of them can be a line, and little more than can be
 /// written down has to be remembered. The longest packet is just as long, pipe(7).
 const SLICE: usize = 4_096;
-/// What a packet counts for at least: one of a single byte takes as long to understand.
-const PACKET_BYTES: usize = 64;
+/// What a packet counts for at least: a read and a page for it cost as much as so much text.
+const PACKET_BYTES: usize = 256;
 /// A read of a stream that brings less has emptied the pipe; after so many of them in a turn there
 /// is no use in going on, each line would be a read.
 const SMALL: usize = 4_096;

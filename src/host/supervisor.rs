@@ -57,6 +57,8 @@ const SLACK: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_micros(300);
 const SWEEP_REST: u32 = 8;
 const SWEEP_REST_MAX: Duration = Duration::from_millis(20);
+/// So long after the last records of a flood what it took is given back.
+const CALM: Duration = Duration::from_secs(1);
 /// How long the log's reader may pause before the last records, how long it may take for all of
 /// them, and how often it is looked whether it goes on.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -75,19 +77,27 @@ impl Supervisor {
         let mut rested = Mono::default();
         let mut code = None;
         let mut settled = false;
+        // When the memory of a flood is given back.
+        let mut calm = None;
         while code.is_none() {
             if report.flushed && !std::mem::replace(&mut settled, report.flushed) {
                 // The first records are written: the start is over.
                 memory::forget_code();
             }
             let before = clock::now();
+            if calm.is_some_and(|at| before.mono >= at) {
+                calm = None;
+                session.outbox().shrink();
+                memory::forget_code();
+            }
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono.max(rested)) } else { deadline };
             let due = intake.as_mut().and_then(|intake| intake.due(before.mono));
             let stderr = intake.as_ref().filter(|_| session.wants_stderr());
             let due = due.filter(|_| stderr.is_some());
             let stderr = stderr.filter(|_| due.is_none());
-            let deadline = deadline.into_iter().chain(self.lookout.deadline()).chain(due).min();
+            let deadline =
+                [deadline, self.lookout.deadline(), due, calm].into_iter().flatten().min();
             let [sampler, collector] = self.lookout.descriptors();
             let wanted = [
                 Some(self.signals.as_fd()),
@@ -118,6 +128,7 @@ impl Supervisor {
             }
             if stderr || due.is_some_and(|at| now.mono >= at) {
                 self.read_stderr(session, now, &mut intake, &mut code);
+                calm = session.outbox().is_large().then(|| now.mono.after(CALM));
             }
             if sink {
                 self.sink.heard();

@@ -4,6 +4,9 @@ use super::backlog::Class;
 use super::record::{Frame, Record, Severity};
 use crate::units::Wall;
 
+/// Bytes of memory that are kept for the next records.
+const KEPT: usize = 64 << 10;
+
 /// Rendered records of one turn of the loop.
 #[derive(Debug)]
 pub struct Outbox {
@@ -98,23 +101,45 @@ impl Outbox {
     /// Forgets what was handed on. The memory of a flood is kept while it lasts: to give it back
     /// and to fetch it anew every turn costs a third of the throughput, in page faults.
     pub fn clear(&mut self) {
-        const KEPT: usize = 64 << 10;
         const TURNS: u32 = 64;
         let calm = self.bytes.len() <= self.bytes.capacity() / 4;
         self.calm = if calm { self.calm.saturating_add(1) } else { 0 };
         self.bytes.clear();
         self.items.clear();
         if self.calm >= TURNS {
-            self.calm = 0;
-            self.bytes.shrink_to(KEPT);
-            self.items.shrink_to(KEPT / 64);
+            self.shrink();
         }
+    }
+
+    /// Whether the memory of a flood is still held.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.bytes.capacity() > KEPT
+    }
+
+    /// Gives the memory of a flood back.
+    pub fn shrink(&mut self) {
+        self.calm = 0;
+        self.bytes.shrink_to(KEPT);
+        self.items.shrink_to(KEPT / 64);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_flood_is_given_back() {
+        let mut outbox = Outbox::new(7);
+        for _ in 0..20 {
+            outbox.write(Class::Line, |_, out| out.resize(out.len() + 10_000, b'x'));
+        }
+        outbox.clear();
+        assert!(outbox.is_large());
+        outbox.shrink();
+        assert!(!outbox.is_large());
+    }
 
     #[test]
     fn pieces_hold_whole_records_and_a_long_one_stands_alone() {
