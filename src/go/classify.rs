@@ -117,8 +117,12 @@ impl Classifier {
     /// A line behind a detailed snapshot cannot be told from another runtime's.
     pub(crate) fn doubt_detail(&mut self) {
         self.several();
-        let both = self.snapshot.iter_mut().chain(&mut self.before);
-        both.for_each(Gathering::mix);
+        self.mix_detail();
+    }
+
+    /// A line behind a detailed snapshot may have been missed.
+    pub(crate) fn mix_detail(&mut self) {
+        self.snapshot.iter_mut().chain(&mut self.before).for_each(Gathering::mix);
     }
 
     /// A record was lost of which the detail may follow: whose that is will not be known.

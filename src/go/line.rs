@@ -9,12 +9,15 @@
 
 use super::classify::Classifier;
 use super::entry::{Entry, Text};
+use super::glue::Read;
 use super::lanes::Lanes;
 use super::scan::{after, first};
 use super::sched::{HEAD, parse, starts};
+use super::snapshot::Snapshot;
 use super::weave::{Found, Weave};
 use super::worlds::Worlds;
 use memchr::memmem::Finder;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A longer line comes out in pieces of this many bytes.
@@ -49,7 +52,7 @@ pub struct Assembler {
     /// In packet mode: the beginning of a long write that stands inside another line.
     pub(super) raw: Vec<u8>,
     /// The last packet was a full one without newline at its end: the next continues it.
-    full_packet: bool,
+    pub(super) full_packet: bool,
     /// Packet mode: lines of others, or the words behind `panic: `; the next packet decides.
     pub(super) held: Vec<Vec<u8>>,
     /// Packet mode: records and lines of the runtime in progress.
@@ -57,8 +60,14 @@ pub struct Assembler {
     /// Packet mode: the last line was put together from several writes, as the runtime prints.
     pub(super) pieced: bool,
     /// A whole line was read that no known version prints just so.
-    strange: bool,
-    finder: Finder<'static>,
+    pub(super) strange: bool,
+    /// Packet mode: for so many reads more a writer is reckoned with that opened the pipe anew.
+    pub(super) reopened: u32,
+    /// Packet mode: reads of which only what comes behind them tells what they are.
+    pub(super) waiting: VecDeque<Read>,
+    /// Packet mode: the last snapshot; the figures of the next one are not below its.
+    pub(super) last: Option<Snapshot>,
+    pub(super) finder: Finder<'static>,
 }
 
 impl Assembler {
@@ -78,6 +87,9 @@ impl Assembler {
             worlds: Worlds::default(),
             pieced: false,
             strange: false,
+            reopened: 0,
+            waiting: VecDeque::new(),
+            last: None,
             finder: Finder::new(HEAD),
         }
     }
@@ -86,13 +98,7 @@ impl Assembler {
     pub fn feed(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         match self.framing {
             Framing::Stream => self.stream(bytes, out),
-            Framing::Packets => {
-                let follows = std::mem::replace(
-                    &mut self.full_packet,
-                    bytes.len() >= PACKET && bytes.last() != Some(&b'\n'),
-                );
-                self.packet(bytes, follows, out);
-            }
+            Framing::Packets => self.read(bytes, out),
         }
     }
 
@@ -104,6 +110,9 @@ impl Assembler {
         const RUNTIME: Duration = Duration::from_millis(250);
         /// So far only a line that anybody could have written.
         const ANYBODY: Duration = Duration::from_millis(40);
+        if !self.waiting.is_empty() {
+            return Some(RUNTIME);
+        }
         if self.classifier.idle() {
             return (!self.lanes.is_empty() || self.worlds.undecided()).then_some(RUNTIME);
         }
@@ -114,6 +123,7 @@ impl Assembler {
     /// Nothing more arrived for a while: hands out what is held although it is whole (a detailed
     /// snapshot, the head of a crash, a dump between two goroutines). Beginnings of lines stay.
     pub fn idle(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        self.go_on(false, out);
         self.lanes.expire(out);
         self.unweave(out);
         self.worlds.rest();
@@ -123,6 +133,7 @@ impl Assembler {
 
     /// The stream has ended: hands out everything.
     pub fn end(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        self.go_on(false, out);
         let raw = std::mem::take(&mut self.raw);
         if !raw.is_empty() {
             self.tangled(&raw, false, out);

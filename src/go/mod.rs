@@ -17,6 +17,7 @@ pub mod entry;
 pub mod fields;
 pub mod gather;
 pub mod gc;
+mod glue;
 pub mod goroutine;
 pub mod image;
 pub mod init;

@@ -69,6 +69,9 @@ impl Assembler {
 
     /// A packet that is no piece of a record.
     fn route(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        if number(bytes) {
+            self.worlds.doubt_last();
+        }
         // A crash begins behind what somebody left without its newline.
         if matches!(bytes, b"panic: " | b"fatal error: ") && self.text != b"\t" {
             let left = std::mem::take(&mut self.text);
@@ -107,12 +110,17 @@ impl Assembler {
             self.classifier.several();
         }
         let crossed = self.worlds.several() && self.worlds.tracing();
-        for Strand { body, doubtful, late, .. } in self.worlds.ready() {
+        for Strand { body, doubtful, late, mixed, .. } in self.worlds.ready() {
             match body {
                 Body::Record(mut lane) => {
-                    lane.doubtful |= doubtful;
+                    // A key may be one of versions to come, or behind a piece that was missed.
+                    let strange = lane.complete() && lane.strange() > 0;
+                    self.strange |= strange && !mixed && !doubtful;
+                    let missed = (strange && !self.strange) || lane.lacks(self.last.as_ref());
+                    lane.doubtful |= doubtful || (mixed && missed);
                     match lane.finish() {
                         Some(snapshot) => {
+                            self.last = Some(snapshot.clone());
                             let detailed = snapshot.gcwaiting.is_some();
                             self.classifier.sched(snapshot, out);
                             if late && detailed {
@@ -132,7 +140,8 @@ impl Assembler {
                 }
                 Body::Line(line) => {
                     // While another runtime prints, the lines may be either's.
-                    if line.detail() && (doubtful || late || crossed) {
+                    let missed = mixed && line.strange() > 0;
+                    if line.detail() && (doubtful || late || crossed || missed) {
                         self.classifier.doubt_detail();
                     }
                     if doubtful {

@@ -388,7 +388,54 @@ impl Lane {
     /// Whether all of these bytes are the next pieces as a known version prints them.
     pub(crate) fn expects(&self, bytes: &[u8]) -> bool {
         let mut place = self.place;
-        place.walk(bytes, &mut ()) == bytes.len() && place.strange == self.place.strange
+        self.counts(bytes)
+            && place.walk(bytes, &mut ()) == bytes.len()
+            && place.strange == self.place.strange
+    }
+
+    /// Whether a figure of a list comes while some are missing, and its end when none is.
+    fn counts(&self, bytes: &[u8]) -> bool {
+        let got = match self.place.need {
+            Need::Item { list: List::Local, .. } => self.snapshot.local.len(),
+            Need::Item { list: List::Ticks, .. } => self.snapshot.schedticks.len(),
+            Need::Item { list: List::Unknown, .. }
+            | Need::Uptime
+            | Need::Unit
+            | Need::Key
+            | Need::Value(_)
+            | Need::Nothing => return true,
+        };
+        let whole = u32::try_from(got).is_ok_and(|got| got >= self.snapshot.gomaxprocs);
+        match bytes.iter().find(|byte| **byte != b' ') {
+            Some(b']') => whole,
+            Some(_) => !whole,
+            None => true,
+        }
+    }
+
+    /// Whether the figures so far, and the snapshot before it, allow these digits to come next.
+    pub(crate) fn can_be(&self, digits: &[u8], last: Option<&Snapshot>) -> bool {
+        let Some((figure, _)) = decimal(digits) else { return false };
+        let most = |most: u32| figure <= u64::from(most);
+        match self.place.need {
+            Need::Uptime => last.is_none_or(|last| figure >= last.uptime_ms),
+            Need::Value(Field::Idleprocs) => most(self.snapshot.gomaxprocs),
+            Need::Value(Field::Spinning | Field::Idlethreads) => most(self.snapshot.threads),
+            Need::Value(Field::Needspinning) => most(1),
+            Need::Item { list: List::Ticks, .. } => {
+                let at = self.snapshot.schedticks.len();
+                let before = last.and_then(|last| last.schedticks.get(at));
+                before.is_none_or(|before| figure >= u64::from(*before))
+            }
+            Need::Value(_) | Need::Item { .. } | Need::Unit | Need::Key | Need::Nothing => true,
+        }
+    }
+
+    /// Whether it has no list of ticks although the snapshot before it had one.
+    pub(crate) fn lacks(&self, last: Option<&Snapshot>) -> bool {
+        !self.detailed()
+            && self.snapshot.schedticks.is_empty()
+            && last.is_some_and(|last| !last.schedticks.is_empty())
     }
 
     /// Whether both are the same record at the same place.

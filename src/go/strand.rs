@@ -1,6 +1,6 @@
 //! One record or line of the runtime in progress, put together from packets.
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, number};
 use super::sched::Lane;
 
 /// A record that made no progress while so many others went by from end to end belongs to a
@@ -30,6 +30,12 @@ pub(super) struct Strand {
     /// It was complete for a while before it was known to be: what was handed out meanwhile may
     /// have come after it.
     pub(super) late: bool,
+    /// It was in progress when several writes came in one read.
+    pub(super) mixed: bool,
+    /// Its last piece is a figure; then, and with a line of somebody right behind it, which it may
+    /// be the beginning of.
+    pub(super) figure: bool,
+    pub(super) hangs: bool,
     /// Its place in the order of beginnings.
     pub(super) number: u64,
     /// Whole records of others seen since the last piece.
@@ -38,7 +44,17 @@ pub(super) struct Strand {
 
 impl Strand {
     pub(super) fn new(body: Body, number: u64) -> Self {
-        Self { body, doubtful: false, crossed: false, late: false, number, waited: 0 }
+        Self {
+            body,
+            doubtful: false,
+            crossed: false,
+            late: false,
+            mixed: false,
+            figure: false,
+            hangs: false,
+            number,
+            waited: 0,
+        }
     }
 
     /// A record of which only `SCHED ` is known.
@@ -80,6 +96,8 @@ impl Strand {
             }
             Body::Line(line) => line.take(bytes),
         }
+        self.figure = number(bytes);
+        self.hangs = false;
         self.waited = 0;
     }
 

@@ -13,6 +13,7 @@
 //! world, because there may be a second runtime; but as long as none was seen, the world without
 //! breaches is the right one.
 
+use super::snapshot::Snapshot;
 use super::strand::{Body, GIVEN_UP, STALE, Strand, alike, has};
 
 /// Records and lines in progress at the same time; the one that waited longest gives way.
@@ -98,6 +99,7 @@ impl World {
         }
         for (mine, theirs) in pairs(&mut self.open, &other.open) {
             mine.doubtful |= theirs.doubtful;
+            mine.hangs |= theirs.hangs;
             mine.crossed &= theirs.crossed;
             mine.waited = mine.waited.min(theirs.waited);
         }
@@ -152,6 +154,43 @@ impl Worlds {
             Body::Line(line) => strand.fresh() && line.detail(),
         };
         self.all.iter().any(|world| world.open.iter().any(traces))
+    }
+
+    /// Whether anything is in progress.
+    pub(super) fn busy(&self) -> bool {
+        self.all.iter().any(|world| !world.open.is_empty())
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Strand> {
+        self.all.iter_mut().flat_map(|world| &mut world.open)
+    }
+
+    /// Several writes came in one read: a piece may have been missed.
+    pub(super) fn mix(&mut self) {
+        self.each().for_each(|strand| strand.mixed = true);
+    }
+
+    /// Behind the figure that came last stands a line of somebody, whose first digits it may be.
+    /// As long as it is not `doubtful`, the next piece will tell.
+    pub(super) fn hang(&mut self, doubtful: bool) {
+        for strand in self.each().filter(|strand| strand.figure) {
+            strand.doubtful |= doubtful;
+            strand.hangs = true;
+        }
+    }
+
+    /// A figure that nothing wants: the one before was no figure.
+    pub(super) fn doubt_last(&mut self) {
+        self.each().for_each(|strand| strand.doubtful |= strand.hangs);
+    }
+
+    /// Whether these digits can be what a record in progress has next.
+    pub(super) fn can_be(&self, digits: &[u8], last: Option<&Snapshot>) -> bool {
+        let mut open = self.all.iter().flat_map(|world| &world.open);
+        open.any(|strand| match &strand.body {
+            Body::Record(lane) => lane.fits(digits) && lane.can_be(digits, last),
+            Body::Line(line) => line.fits(digits).is_some(),
+        })
     }
 
     /// A record or a line begins.
@@ -287,9 +326,7 @@ impl Worlds {
 
     /// The packet may be meant for a line of which nothing is known here.
     pub(super) fn doubt(&mut self, bytes: &[u8]) {
-        for strand in self.all.iter_mut().flat_map(|world| &mut world.open) {
-            strand.doubtful |= strand.fits(bytes);
-        }
+        self.each().for_each(|strand| strand.doubtful |= strand.fits(bytes));
     }
 
     /// Gives back the beginning that was taken for that of a line whose pieces are known, when
@@ -411,7 +448,6 @@ impl Worlds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::go::snapshot::Snapshot;
 
     const TAIL: [&str; 9] =
         [" threads=", "4", " spinningthreads=", "0", " idlethreads=", "1", " runqueue=", "0", " "];

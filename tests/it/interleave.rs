@@ -26,6 +26,8 @@ struct Mix {
     rate: u32,
     godebug: &'static str,
     ends: &'static str,
+    /// Writers that open /dev/stderr anew: for `each` line, or once (`kept`).
+    reopen: &'static str,
 }
 
 /// Figures of one text line or record, each with how often it was written (+) and found (-).
@@ -56,15 +58,29 @@ impl Tally {
     }
 }
 
-/// The threads' writes: for each of them everything it wrote to descriptor 2.
+/// The first of the descriptors of the writers that open /dev/stderr anew.
+const REOPENED: u32 = 100;
+
+/// The threads' writes: for each of them everything it wrote to the common pipe.
 fn witnessed(directory: &Path) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let mut bytes = Vec::new();
         for line in fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
-            let Some(rest) = line.strip_prefix("write(2, \"") else { continue };
+            let Some((number, rest)) =
+                line.strip_prefix("write(").and_then(|rest| rest.split_once(", \""))
+            else {
+                continue;
+            };
+            let number: u32 = number.parse().unwrap();
+            if number != 2 && number < REOPENED {
+                continue;
+            }
             let (hex, rest) = rest.split_once('"').unwrap();
-            let written: usize = rest.rsplit("= ").next().unwrap().parse().unwrap_or(0);
+            // At the end of a process the witness does not see what became of a write.
+            let failed = rest.contains("= -1 ");
+            let written = rest.rsplit("= ").next().unwrap().parse();
+            let written = written.unwrap_or(if failed { 0 } else { usize::MAX });
             let digits = hex.split("\\x").skip(1).take(written);
             bytes.extend(digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()));
         }
@@ -105,7 +121,7 @@ fn truth(threads: &[Vec<u8>]) -> [Tally; 4] {
         for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
             if line.starts_with("SCHED ") {
                 records.add(numbers(line), 1);
-            } else if line.starts_with(['<', '{']) {
+            } else if line.starts_with(['<', '{', '[']) || line.contains("<r") {
                 lines.add(line.to_owned(), 1);
             } else if line.starts_with("init ") {
                 inits.add(line.split(' ').nth(1).unwrap().to_owned(), 1);
@@ -147,6 +163,7 @@ fn command(mix: Mix, program: &Path, witness: &Path) -> Vec<String> {
     let mut words: Vec<String> = [
         "strace",
         "-ff",
+        "--seccomp-bpf",
         "-qq",
         "-e",
         "trace=write",
@@ -168,6 +185,7 @@ fn command(mix: Mix, program: &Path, witness: &Path) -> Vec<String> {
         ("TANGLE_WRITERS", mix.writers.to_string()),
         ("TANGLE_RATE", mix.rate.to_string()),
         ("TANGLE_ENDS", mix.ends.to_owned()),
+        ("TANGLE_REOPEN", mix.reopen.to_owned()),
     ] {
         words.push(format!("{name}={value}"));
     }
@@ -217,6 +235,12 @@ fn mixes() -> Vec<Mix> {
         // Under the witness's eyes a record takes longer than a millisecond to print.
         godebug: if runtimes > 1 { SLOW } else { ALL },
         ends,
+        reopen: "",
+    };
+    let anew = |version, reopen, writers, rate| Mix {
+        godebug: "schedtrace=5",
+        reopen,
+        ..mix(version, 1, writers, rate, "busy")
     };
     let all = vec![
         mix("1.19", 1, 2, 0, "exit"),
@@ -224,6 +248,9 @@ fn mixes() -> Vec<Mix> {
         mix("1.27", 1, 2, 0, "quit"),
         mix("1.25", 2, 1, 500, "exit,panic"),
         mix("1.21", 2, 1, 0, "deadlock,exit"),
+        anew("1.21", "each", 0, 3000),
+        anew("1.25", "kept", 0, 3000),
+        anew("1.27", "each,kept", 1, 1000),
     ];
     match std::env::var("GOINIT_INTERLEAVE").ok().and_then(|which| which.parse::<usize>().ok()) {
         Some(which) => vec![all[which]],

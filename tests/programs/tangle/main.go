@@ -5,6 +5,9 @@
 // (default 0: as fast as they can), for TANGLE_SECONDS (default 2). Beside them it keeps
 // TANGLE_RUNTIMES (default 1) Go processes running that get GODEBUG from TANGLE_GODEBUG and end in
 // different ways, one after the other: TANGLE_ENDS=exit,busy,panic,deadlock,quit.
+//
+// TANGLE_REOPEN=each,kept adds threads that open /dev/stderr anew, for each line as a shell does or
+// once, and write TANGLE_RATE lines a second each to a descriptor from 100 on.
 package main
 
 import (
@@ -50,6 +53,44 @@ func writer(name string, end time.Time, rate int) {
 			write(head + "first of two>\n" + head + "second of two>\n")
 		default:
 			write(head + "an ordinary line of a program, of an ordinary length, with 2 numbers: 17 >\n")
+		}
+		if rate > 0 {
+			time.Sleep(time.Second / time.Duration(rate))
+		}
+	}
+}
+
+// reopener writes whole lines of several shapes to a description of its own.
+func reopener(name string, each bool, end time.Time, rate int) {
+	runtime.LockOSThread()
+	out := -1
+	for i := 0; time.Now().Before(end); i++ {
+		if out < 0 {
+			opened, err := syscall.Open("/proc/self/fd/2", syscall.O_WRONLY, 0)
+			if err != nil {
+				return
+			}
+			fd, _, _ := syscall.Syscall(syscall.SYS_FCNTL, uintptr(opened), syscall.F_DUPFD, 100)
+			syscall.Close(opened)
+			out = int(fd)
+		}
+		var line string
+		switch i % 8 {
+		case 0:
+			line = fmt.Sprintf("{\"level\":\"info\",\"who\":\"%s\",\"n\":%d,\"q\":\"a [ 0 1 ] b\"}\n", name, i)
+		case 1:
+			line = fmt.Sprintf("2026/11/24 01:02:03 <%s %d begins with a figure>\n", name, i)
+		case 2:
+			line = fmt.Sprintf("[<%s %d>] begins with a bracket, threads=4 idlethreads=2\n", name, i)
+		case 3:
+			line = fmt.Sprintf("<%s %d first of two>\n  <%s %d second of two, indented>\n", name, i, name, i)
+		default:
+			line = fmt.Sprintf("<%s %d an ordinary line of an entrypoint, with 2 numbers: 17 >\n", name, i)
+		}
+		syscall.Write(out, []byte(line))
+		if each {
+			syscall.Close(out)
+			out = -1
 		}
 		if rate > 0 {
 			time.Sleep(time.Second / time.Duration(rate))
@@ -116,6 +157,13 @@ func main() {
 			defer all.Done()
 			writer(fmt.Sprintf("w%d", w), end, number("TANGLE_RATE", 0))
 		}(w)
+	}
+	for w, how := range strings.FieldsFunc(os.Getenv("TANGLE_REOPEN"), func(r rune) bool { return r == ',' }) {
+		all.Add(1)
+		go func(w int, how string) {
+			defer all.Done()
+			reopener(fmt.Sprintf("r%d", w), how == "each", end, number("TANGLE_RATE", 0))
+		}(w, how)
 	}
 	for r := 0; r < number("TANGLE_RUNTIMES", 1); r++ {
 		all.Add(1)
