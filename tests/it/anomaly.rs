@@ -137,6 +137,26 @@ fn what_cannot_be_made_is_done_without() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Where a flood cannot be read in batches, it is read packet by packet, and each line is there.
+#[test]
+fn a_flood_is_whole_whatever_fails_in_it() {
+    const FLOOD: &str = "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo \"line $i\" >&2; done";
+    if !have("strace") {
+        return;
+    }
+    for fault in ["splice:error=ENOSYS", "splice:error=EAGAIN:when=3+2", "ppoll:error=EINTR"] {
+        let calls = ["-etrace=splice,ppoll".to_owned(), format!("-einject={fault}")];
+        let run = Run::new("strace").args(["-q", "-q", "-o", "/dev/null"]).args(calls).arg("--");
+        let run = run.arg(goinit()).args(["--log-full=block", "--termination-log=none", "--"]);
+        let done = run.args(["sh", "-c", FLOOD]).finish().expect_code(0);
+        let records = done.records();
+        let lines = records.iter().filter(|record| record["event_name"] == "child.line");
+        let lines: Vec<_> = lines.map(|line| line["message"].as_str().unwrap()).collect();
+        let expected: Vec<_> = (1..=5000).map(|number| format!("line {number}")).collect();
+        assert!(lines == expected, "{fault}: {} lines", lines.len());
+    }
+}
+
 /// A signalfd is what goinit cannot do without: it says so and does not start the program.
 #[test]
 fn no_signalfd_is_125_with_a_sentence() {
