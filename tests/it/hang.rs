@@ -180,7 +180,7 @@ fn a_program_that_only_says_so_is_not_ended() {
 fn a_crash_that_is_stopped_in_its_tracks_is_waited_for() {
     let Some(path) = program("locks-up", VERSION) else { return };
     let words = "fatal error: said before it was stopped\n";
-    let run = run(&[], &path).env("PROGRAM_SAYS", words).env("PROGRAM_MS", "200");
+    let run = run(&[], &path).env("PROGRAM_SAYS", words).env("PROGRAM_MS", "2000");
     let started = run.start();
     started.wait_for_text("fatal error: said");
     let child = started.children()[0];
