@@ -104,6 +104,11 @@ impl Classifier {
         self.snapshot.is_some() || self.dump.is_some()
     }
 
+    /// Takes a line that is known to be of the text of the panic whose head is held, if it is.
+    pub(crate) fn words(&mut self, line: &[u8]) -> bool {
+        self.head.as_mut().is_some_and(|head| head.words(line))
+    }
+
     /// Whether the words of a crash may follow: it has begun, and no goroutine was printed.
     pub(crate) fn expects_words(&self) -> bool {
         self.dump.is_none()

@@ -163,6 +163,17 @@ impl Pending {
         says
     }
 
+    /// Takes one more line of the panic's text, if there is room for it.
+    pub(crate) fn words(&mut self, line: &[u8]) -> bool {
+        let fits = self.lines.len().saturating_add(line.len()) < HEAD_BYTES;
+        if fits {
+            self.lines.extend_from_slice(line);
+            self.lines.push(b'\n');
+            self.blank = false;
+        }
+        fits
+    }
+
     fn judge(&self, line: &[u8]) -> Says {
         if self.lines.len().saturating_add(line.len()) > HEAD_BYTES {
             return Says::Denies;

@@ -53,6 +53,8 @@ pub struct Assembler {
     pub(super) raw: Vec<u8>,
     /// The last packet was a full one without newline at its end: the next continues it.
     pub(super) full_packet: bool,
+    /// Packet mode: the write before brought the text of a panic, or a part of it.
+    pub(super) wording: bool,
     /// Packet mode: lines of others, or the words behind `panic: `; the next packet decides.
     pub(super) held: Vec<Vec<u8>>,
     /// Packet mode: records and lines of the runtime in progress.
@@ -83,6 +85,7 @@ impl Assembler {
             continues: false,
             raw: Vec::new(),
             full_packet: false,
+            wording: false,
             held: Vec::new(),
             worlds: Worlds::default(),
             pieced: false,

@@ -5,7 +5,9 @@
 use super::entry::{Entry, Text};
 use super::lanes::give_up;
 use super::line::{Assembler, LINE_LIMIT, PACKET};
-use super::pieces::{Pieces, awaits_words, literal, number, of_runtime, piece, split_line, tail};
+use super::pieces::{
+    Pieces, awaits_words, literal, number, of_runtime, piece, says_words, split_line, tail,
+};
 use super::sched::HEAD;
 use super::strand::{Body, Strand};
 
@@ -80,7 +82,9 @@ impl Assembler {
             }
         }
         let ended = bytes.last() == Some(&b'\n');
-        let foreign = ended && bytes.len() > 1 && self.classifier.gathers();
+        // Between the head of a crash and its traceback a line behind a tab is of the crash's text.
+        let gathers = self.classifier.gathers() && !self.classifier.expects();
+        let foreign = ended && bytes.len() > 1 && gathers;
         if self.text.is_empty() && !foreign {
             // A tab or three dots began some other line than a place or an elision.
             if let Some(begun) = self.worlds.reclaim() {
@@ -165,7 +169,7 @@ impl Assembler {
     /// The rest of a write of more than 4096 bytes.
     fn more_of_a_write(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         if self.raw.is_empty() {
-            return self.append(bytes, out);
+            return self.append_more(bytes, out);
         }
         let mut whole = std::mem::take(&mut self.raw);
         whole.extend_from_slice(bytes);
@@ -204,12 +208,21 @@ impl Assembler {
         }
     }
 
-    /// Goes on with the line in `text`.
+    /// Goes on with the line in `text`. Up to Go 1.22 the text of a panic comes as it is, in one
+    /// write: whatever its lines look like, they are nothing else.
     fn append(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+        self.wording = says_words(&self.text);
+        self.append_more(bytes, out);
+    }
+
+    fn append_more(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         let mut rest = bytes;
         while let Some((line, others)) = split_line(rest) {
             self.pieced = !self.text.is_empty();
             rest = others;
+            if self.wording && self.words_go_on(line) {
+                continue;
+            }
             if !self.pieced && !self.continues && line.len() < LINE_LIMIT {
                 self.classifier.line(line, out);
                 continue;
@@ -220,6 +233,18 @@ impl Assembler {
         }
         self.text.extend_from_slice(rest);
         self.shed(out);
+    }
+
+    /// Takes the end of a line of a panic's text, whose head is held; false if it is none.
+    fn words_go_on(&mut self, end: &[u8]) -> bool {
+        if self.continues || !self.classifier.expects() {
+            return false;
+        }
+        let begun = self.text.len();
+        self.text.extend_from_slice(end);
+        let taken = self.classifier.words(&self.text);
+        self.text.truncate(if taken { 0 } else { begun });
+        taken
     }
 
     /// Whether these whole lines stand inside a line that the runtime is printing piece by piece:
@@ -239,5 +264,101 @@ impl Assembler {
         }
         let gathers = self.pieced && !self.classifier.idle();
         (of_runtime(&self.text) || gathers || self.classifier.gathers()) && !tail(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::go::line::Framing;
+
+    /// The text of the crash in these writes, and how many lines and goroutines came beside it.
+    fn crash(writes: &[&str]) -> (String, usize, usize) {
+        let mut assembler = Assembler::new(Framing::Packets);
+        let (mut text, mut lines, mut goroutines) = (String::new(), 0, 0);
+        let mut take = |entry: Entry<'_>| match entry {
+            Entry::Crash(head) => text = String::from_utf8_lossy(head.message).into_owned(),
+            Entry::Text(_) => lines += 1,
+            Entry::Goroutines(group) => goroutines += group.count(),
+            Entry::Sched(_)
+            | Entry::Damaged(_)
+            | Entry::Init(_)
+            | Entry::Gc(..)
+            | Entry::DumpEnd(_)
+            | Entry::Json(_) => {}
+        };
+        for write in writes {
+            assembler.feed(write.as_bytes(), &mut take);
+        }
+        assembler.end(&mut take);
+        (text, lines, usize::try_from(goroutines).unwrap())
+    }
+
+    const SNAPSHOT: [&str; 23] = [
+        "SCHED ",
+        "5",
+        "ms: gomaxprocs=",
+        "2",
+        " idleprocs=",
+        "1",
+        " threads=",
+        "4",
+        " spinningthreads=",
+        "0",
+        " needspinning=",
+        "0",
+        " idlethreads=",
+        "2",
+        " runqueue=",
+        "0",
+        " gcwaiting=",
+        "false",
+        " nmidlelocked=",
+        "0",
+        " stopwait=",
+        "0",
+        " sysmonwait=",
+    ];
+    const TRACE: [&str; 15] = [
+        "\n",
+        "goroutine ",
+        "1",
+        " [",
+        "running",
+        "]:\n",
+        "main.main",
+        "(",
+        ")\n",
+        "\t",
+        "/a.go",
+        ":",
+        "3",
+        " +",
+        "0x1d",
+    ];
+
+    #[test]
+    fn a_blank_line_in_the_text_of_a_panic_does_not_end_it() {
+        // Go 1.23 and later, with the snapshot that goes before a crash.
+        let words =
+            ["panic: ", "a\n", "\t", "\n", "\t", "goroutine 7 [running]:\n", "\t", "b", "\n"];
+        let all = [&SNAPSHOT[..], &["false", "\n"], &words, &TRACE, &["\n"]].concat();
+        assert_eq!(crash(&all), ("a\n\t\n\tgoroutine 7 [running]:\n\tb".into(), 0, 1));
+    }
+
+    #[test]
+    fn a_trace_inside_the_text_of_a_panic_is_text() {
+        // Up to Go 1.22, the text in one write.
+        let text = "a\n\ngoroutine 7 [running]:\nmain.x()\n\t/x.go:1 +0x1\nb";
+        let all = [&["panic: ", text, "\n"][..], &TRACE, &["\n"]].concat();
+        assert_eq!(crash(&all), (text.into(), 0, 1));
+        // It ends in a newline, and may be longer than a packet.
+        let long = format!("{}\n\ngoroutine 7 [running]:\nmain.x()\n", "a".repeat(4000));
+        let whole = format!("{long}{}", "\t/x.go:1 +0x1\n".repeat(9));
+        let (head, rest) = whole.split_at(4096);
+
+        let all = [&["panic: ", head, rest, "\n"][..], &TRACE, &["\n"]].concat();
+        let (found, lines, goroutines) = crash(&all);
+        assert_eq!((found.len(), lines, goroutines), (head.len() + rest.len() - 1, 0, 1));
     }
 }

@@ -463,6 +463,12 @@ pub(super) fn awaits_words(text: &[u8]) -> bool {
     matches!(text, b"" | b"panic: " | b"fatal error: ")
 }
 
+/// Whether the next piece is the text of a panic, or of a string of a named type in it.
+pub(super) fn says_words(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\t").unwrap_or(text);
+    text.strip_prefix(b"panic: ").is_some_and(|said| said.is_empty() || said.ends_with(b"(\""))
+}
+
 /// The first line of several, and the rest.
 pub(super) fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let newline = memchr::memchr(b'\n', bytes)?;
