@@ -131,10 +131,12 @@ fn a_runtime_that_has_locked_itself_up_is_not_called_asleep() {
         let Some(started) = provoke(&["--stall-after=3s", "--on-stall=exit"]) else { return };
         let done = started.wait(LIMIT);
         whole(&done);
-        if done.named("goinit.stall").is_empty() {
+        let verdict = done.verdict();
+        // It has crashed after all, or a busy machine was caught before it had read everything.
+        let other = verdict["verdict"]["cause"] == "log-blocked";
+        if other || done.named("goinit.stall").is_empty() {
             continue;
         }
-        let verdict = done.verdict();
         assert_eq!(verdict["verdict"]["cause"], "locked-up", "{verdict}");
         ended(&done, 123, "stall", "goinit");
         return;
