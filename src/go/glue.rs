@@ -14,12 +14,15 @@ use super::scan::{after, first};
 use super::sched::{HEAD, parse};
 use super::strand::Body;
 use super::worlds::Worlds;
+use std::borrow::Cow;
 
 /// For so many reads such a writer is reckoned with after it was seen.
 const SEEN: u32 = 50_000;
-/// Reads that wait for one that tells, and lines that are looked at for that.
+/// Reads that wait for one that tells, and lines that are looked at for what they tell.
 const WAITING: usize = 16;
-const LOOKS: usize = 32;
+const LOOKS: usize = 16;
+/// Places of one read that are looked at so closely.
+const TRIES: u32 = 32;
 /// Longest piece of the runtime that is looked for.
 const PIECE: usize = 40;
 /// An expected text of so many bytes is no chance.
@@ -30,36 +33,29 @@ const TRACES: [&[u8]; 2] = [b"init ", b"gc "];
 
 /// Pieces of the runtime at the beginning of some bytes.
 #[derive(Debug)]
-struct Run {
+struct Run<'a> {
     /// The length of each.
     pieces: Vec<usize>,
     /// The length of all.
     length: usize,
     /// One is a text that nobody would write there by chance.
     sure: bool,
-    /// What is in progress behind them, and what was before the last one.
-    worlds: Worlds,
-    before: Worlds,
+    /// What is in progress behind them.
+    worlds: Cow<'a, Worlds>,
     /// The figure at its end may be another one.
     doubtful: bool,
 }
 
-impl Run {
+impl<'a> Run<'a> {
     /// As many pieces as are expected there; `lists` tells that a detailed snapshot is in progress.
-    fn of(worlds: &Worlds, bytes: &[u8], lists: bool) -> Self {
-        let mut run = Self {
-            pieces: Vec::new(),
-            length: 0,
-            sure: false,
-            worlds: worlds.clone(),
-            before: Worlds::default(),
-            doubtful: false,
-        };
+    fn of(worlds: &'a Worlds, bytes: &[u8], lists: bool) -> Self {
+        let worlds = Cow::Borrowed(worlds);
+        let mut run = Run { pieces: Vec::new(), length: 0, sure: false, worlds, doubtful: false };
+        // Most lines are not the runtime's, and nothing is copied for them.
         loop {
             let rest = after(bytes, run.length);
             let length = if let Some((length, body)) = opener(rest, lists) {
-                run.before = run.worlds.clone();
-                run.worlds.open(body);
+                run.worlds.to_mut().open(body);
                 length
             } else {
                 let lengths = (1..=rest.len().min(PIECE)).rev();
@@ -68,8 +64,7 @@ impl Run {
                     return run;
                 };
                 let piece = first(rest, length);
-                run.before = run.worlds.clone();
-                if !run.worlds.take(piece) {
+                if !run.worlds.to_mut().take(piece) {
                     return run;
                 }
                 run.sure |= length >= SURE && telling(piece);
@@ -80,21 +75,46 @@ impl Run {
         }
     }
 
+    /// What was in progress before the last piece.
+    fn before(&self, worlds: &'a Worlds, bytes: &[u8], lists: bool) -> Cow<'a, Worlds> {
+        let mut worlds = Cow::Borrowed(worlds);
+        let mut rest = bytes;
+        for length in self.pieces.iter().rev().skip(1).rev() {
+            let piece = first(rest, *length);
+            match opener(piece, lists) {
+                Some((_, body)) => worlds.to_mut().open(body),
+                None => _ = worlds.to_mut().take(piece),
+            }
+            rest = after(rest, *length);
+        }
+        worlds
+    }
+
+    fn found(self) -> Found {
+        match self.pieces.is_empty() {
+            true => Found::Others,
+            false => Found::Pieces { lengths: self.pieces, doubtful: self.doubtful },
+        }
+    }
+
     /// Leaves all but `kept` bytes of the last piece to what follows.
-    fn keep(&mut self, kept: usize) {
+    fn keep(&mut self, kept: usize, before: Cow<'a, Worlds>) {
         let Some(last) = self.pieces.pop() else { return };
         self.length = self.length.saturating_sub(last).saturating_add(kept);
         if kept > 0 {
             self.pieces.push(kept);
         } else {
-            self.worlds = std::mem::take(&mut self.before);
+            self.worlds = before;
         }
     }
 }
 
 /// What stands at the beginning of a line of a read.
 enum Found {
-    Pieces(Run),
+    Pieces {
+        lengths: Vec<usize>,
+        doubtful: bool,
+    },
     /// Somebody's line.
     Others,
     /// That is told by what comes behind.
@@ -145,13 +165,13 @@ fn line_length(bytes: &[u8]) -> usize {
 /// What the lines to come say: whether the pieces were the runtime's, that is whether `with` them
 /// the next ones are expected or `without` them.
 fn decided(without: &Worlds, with: &Worlds, texts: &[&[u8]], lists: bool) -> Option<bool> {
-    let (mut without, mut with) = (without.clone(), with.clone());
+    let (mut without, mut with) = (Cow::Borrowed(without), Cow::Borrowed(with));
     let mut looked = 0;
     for text in texts {
         let mut rest = *text;
         while !rest.is_empty() && looked < LOOKS {
             looked = looked.saturating_add(1);
-            let [some, none] = [&with, &without].map(|worlds| Run::of(worlds, rest, lists));
+            let [some, none] = [&*with, &*without].map(|worlds| Run::of(worlds, rest, lists));
             let length = some.length.max(none.length);
             if length == 0 || !(some.sure || none.sure || length == rest.len()) {
                 rest = after(rest, line_length(rest));
@@ -159,7 +179,8 @@ fn decided(without: &Worlds, with: &Worlds, texts: &[&[u8]], lists: bool) -> Opt
                 return Some(some.length > none.length);
             } else {
                 rest = after(rest, length);
-                (without, with) = (none.worlds, some.worlds);
+                let (next, other) = (none.worlds.into_owned(), some.worlds.into_owned());
+                (without, with) = (Cow::Owned(next), Cow::Owned(other));
             }
         }
     }
@@ -247,13 +268,13 @@ impl Assembler {
         out: &mut impl FnMut(Entry<'_>),
     ) -> usize {
         let mut rest = bytes;
-        let mut others = 0;
+        let (mut others, mut tries) = (0, TRIES);
         if self.reopened > 0 || bytes.last() != Some(&b'\n') {
             self.worlds.mix();
         }
         while others < rest.len() {
             let here = after(rest, others);
-            match self.judge(here, whole && here.len() == bytes.len(), may_wait) {
+            match self.judge(here, whole && here.len() == bytes.len(), may_wait, &mut tries) {
                 Found::Others => {
                     if here.first().is_some_and(u8::is_ascii_digit) {
                         self.worlds.doubt_last();
@@ -266,20 +287,20 @@ impl Assembler {
                     }
                     return here.len();
                 }
-                Found::Pieces(run) => {
+                Found::Pieces { lengths, doubtful } => {
                     let known = std::mem::replace(&mut self.reopened, SEEN) > 0;
                     if others > 0 {
                         self.packet(first(rest, others), false, out);
                     }
                     rest = here;
-                    for length in run.pieces {
+                    for length in lengths {
                         self.packet(first(rest, length), false, out);
                         rest = after(rest, length);
                     }
                     self.worlds.mix();
                     others = line_length(rest);
                     if others > 0 || !known {
-                        self.worlds.hang(run.doubtful);
+                        self.worlds.hang(doubtful);
                     }
                 }
             }
@@ -305,7 +326,7 @@ impl Assembler {
     }
 
     /// Whether the runtime's pieces begin a line of the read.
-    fn judge(&self, bytes: &[u8], first_write: bool, may_wait: bool) -> Found {
+    fn judge(&self, bytes: &[u8], first_write: bool, may_wait: bool, tries: &mut u32) -> Found {
         let line = first(bytes, line_length(bytes));
         if let Some((whole, _)) = split_line(line)
             && whole.starts_with(HEAD)
@@ -324,8 +345,10 @@ impl Assembler {
             // Nobody else ends a short write in figures just when a figure has to come.
             let figure = bytes.len() < PACKET && run.pieces.len() == 1 && number(bytes);
             let proven = run.sure || bytes.starts_with(HEAD) || (!first_write && (known || figure));
-            return if proven { Found::Pieces(run) } else { Found::Others };
+            return if proven { run.found() } else { Found::Others };
         }
+        let Some(left) = tries.checked_sub(1) else { return Found::Others };
+        *tries = left;
         let behind = after(rest, line_length(rest));
         let mut texts = vec![behind];
         texts.extend(self.waiting.iter().map(|read| read.bytes.as_slice()));
@@ -348,12 +371,18 @@ impl Assembler {
                 Some(false) | None => return Found::Others,
             }
         }
-        if run.pieces.is_empty() { Found::Others } else { Found::Pieces(run) }
+        run.found()
     }
 
     /// Where the pieces end and a line of somebody begins, the last piece may be a part of it.
     /// True if what is to come may tell.
-    fn settle_end(&self, run: &mut Run, bytes: &[u8], texts: &[&[u8]], may_wait: bool) -> bool {
+    fn settle_end<'a>(
+        &'a self,
+        run: &mut Run<'a>,
+        bytes: &[u8],
+        texts: &[&[u8]],
+        may_wait: bool,
+    ) -> bool {
         let Some(length) = run.pieces.last().copied() else { return false };
         let piece = after(first(bytes, run.length), run.length.saturating_sub(length));
         let line = after(bytes, run.length);
@@ -362,7 +391,9 @@ impl Assembler {
         if !figure && !head && length >= SURE {
             return false;
         }
-        let read = decided(&run.before, &run.worlds, texts, self.classifier.gathers());
+        let lists = self.classifier.gathers();
+        let before = run.before(&self.worlds, bytes, lists);
+        let read = decided(&before, &run.worlds, texts, lists);
         if read.is_none() && may_wait {
             return true;
         }
@@ -370,7 +401,7 @@ impl Assembler {
             let bracket = piece.starts_with(b"[") && first(line, 64).contains(&b']');
             let blank = piece == b" " && line.first().is_some_and(u8::is_ascii_whitespace);
             if !read.unwrap_or(!(bracket || blank || head)) {
-                run.keep(0);
+                run.keep(0, before);
             }
             return false;
         }
@@ -385,12 +416,12 @@ impl Assembler {
             (0, Some(true)) => 1,
             (kept, _) => kept,
         };
-        run.keep(kept);
         // What it would be with fewer digits, or more.
-        let before = self.last.as_ref();
-        let possible = |digits: &usize| run.before.can_be(first(piece, *digits), before);
+        let last = self.last.as_ref();
+        let possible = |digits: &usize| before.can_be(first(piece, *digits), last);
         run.doubtful =
             kept > 0 && (self.worlds.several() || (1..=length).filter(possible).count() != 1);
+        run.keep(kept, before);
         false
     }
 }
