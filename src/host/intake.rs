@@ -72,11 +72,14 @@ impl Intake {
     #[must_use]
     pub fn new(pipe: OwnedFd, framing: Framing, pipe_bytes: usize) -> Self {
         let packets = framing == Framing::Packets;
+        // A packet is cut off where the buffer ends, and behind bytes of a writer that opened the
+        // pipe anew it can be anywhere: a read of packets has room for all that the pipe holds.
+        let room = if packets { READ.max(pipe_bytes) } else { READ };
         Self {
             pipe,
             packets,
             // Memory is touched only where bytes arrive.
-            buffer: Vec::with_capacity(READ),
+            buffer: Vec::with_capacity(room),
             done: 0,
             side: None,
             // With little room in it there is little to be moved at once.
@@ -259,6 +262,19 @@ mod tests {
         assert!(intake.side.is_none() && !intake.has_more());
         drop(program);
         assert!(matches!(intake.take(), Taken::Closed));
+    }
+
+    #[test]
+    fn a_packet_behind_a_writer_that_opened_the_pipe_anew_is_whole() {
+        let Some((mut intake, mut program)) = intake(true) else { return };
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&program));
+        let mut other = File::options().write(true).open(path).unwrap();
+        let text: Vec<u8> =
+            (0..READ - 100).map(|n| if n % 99 == 98 { b'\n' } else { b'x' }).collect();
+        other.write_all(&text).unwrap();
+        program.write_all(&[b'y'; 1_000]).unwrap();
+        let all = taken(&mut intake, &mut Mono(1)).concat();
+        assert_eq!((all.len(), all.last()), (text.len() + 1_000, Some(&b'y')));
     }
 
     #[test]
