@@ -16,6 +16,8 @@ const FOREIGN_LINES: u32 = 64;
 const LEAD_BYTES: usize = 8 * 1024;
 /// For so many detailed snapshots a second runtime is reckoned with after it was seen.
 const SEVERAL: u32 = 1_000;
+/// Runtimes of which the length of the last list of goroutines is remembered.
+const RUNTIMES: usize = 7;
 /// Bytes of an unproven goroutine that are kept to be given back as text.
 const HELD_BYTES: usize = 64 * 1024;
 
@@ -29,6 +31,8 @@ pub(crate) struct Classifier {
     unlisted: u32,
     /// For so many detailed snapshots more a second runtime is reckoned with.
     several: u32,
+    /// Several runtimes: how many Ps one has, and the most goroutines that one with so many listed.
+    longest: Vec<(u32, u32)>,
     /// Lines that the runtime prints before a `fatal error:`, each with its newline.
     lead: Vec<u8>,
     head: Option<Pending>,
@@ -144,9 +148,7 @@ impl Classifier {
             }
             return out(Entry::Sched(snapshot));
         }
-        if let Some(before) = self.before.take() {
-            out(Entry::Sched(before.finish()));
-        }
+        self.finish_before(out);
         self.foreign = 0;
         (self.headed, self.detailed) = (false, true);
         self.woven = self.dump.as_ref().is_some_and(Dump::crash);
@@ -161,6 +163,25 @@ impl Classifier {
         self.snapshot = Some(Gathering::new(snapshot, self.unlisted > 0));
     }
 
+    /// Hands out the detailed snapshot before this one. Another runtime may have been quicker than
+    /// the rest of its goroutines: their list only ever grows (runtime/proc.go, `allgs`).
+    fn finish_before(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let Some(mut before) = self.before.take() else { return };
+        if self.several > 0
+            && let Some((procs, goroutines)) = before.size()
+        {
+            match self.longest.iter_mut().find(|(of, _)| *of == procs) {
+                Some((_, most)) if goroutines < *most => before.cut(),
+                Some((_, most)) => *most = goroutines,
+                None => {
+                    self.longest.truncate(RUNTIMES);
+                    self.longest.insert(0, (procs, goroutines));
+                }
+            }
+        }
+        out(Entry::Sched(before.finish()));
+    }
+
     /// Offers a line to the detailed snapshot; true when it was taken.
     fn detail(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) -> bool {
         let Some(snapshot) = &mut self.snapshot else { return false };
@@ -171,9 +192,7 @@ impl Classifier {
         } else if !listed && snapshot.listed() {
             // Nothing of the one before came in between: it was complete.
             self.unlisted = if snapshot.sound() { 0 } else { self.unlisted.saturating_sub(1) };
-            if let Some(before) = self.before.take() {
-                out(Entry::Sched(before.finish()));
-            }
+            self.finish_before(out);
         }
         if says == detail::Says::Belongs {
             self.weaves();

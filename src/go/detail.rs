@@ -39,6 +39,17 @@ impl Gathering {
         self.mixed = true;
     }
 
+    /// How many Ps it has, and how many goroutines were listed, if these are its own.
+    pub(crate) fn size(&self) -> Option<(u32, u32)> {
+        let goroutines = self.snapshot.detail.as_ref().map_or(0, |detail| detail.goroutines);
+        (!self.mixed && self.sound()).then_some((self.snapshot.gomaxprocs, goroutines))
+    }
+
+    /// The list does not go on to its end.
+    pub(crate) fn cut(&mut self) {
+        self.torn();
+    }
+
     /// Whether its Ps and Ms were all listed: what can still come are Gs.
     pub(crate) fn listed(&self) -> bool {
         self.last == Some(0)
@@ -259,5 +270,17 @@ mod tests {
         mixed.line(P0.as_bytes());
         mixed.mix();
         assert_eq!(mixed.finish().detail, None);
+    }
+
+    #[test]
+    fn a_list_that_was_cut_is_partial() {
+        let mut gathering = gathering(2, 2);
+        for line in [P0, P1, M1, M0, G1] {
+            gathering.line(line.as_bytes());
+        }
+        assert_eq!(gathering.size(), Some((2, 1)));
+        gathering.cut();
+        assert_eq!(gathering.size(), None);
+        assert!(gathering.finish().detail.unwrap().partial);
     }
 }

@@ -57,6 +57,8 @@ pub struct Assembler {
     pub(super) wording: bool,
     /// Packet mode: lines of others, or the words behind `panic: `; the next packet decides.
     pub(super) held: Vec<Vec<u8>>,
+    /// Packet mode: the length of `text`, and the runtime's figures since it grew.
+    pub(super) left: (usize, u32),
     /// Packet mode: records and lines of the runtime in progress.
     pub(super) worlds: Worlds,
     /// Packet mode: the last line was put together from several writes, as the runtime prints.
@@ -87,6 +89,7 @@ impl Assembler {
             full_packet: false,
             wording: false,
             held: Vec::new(),
+            left: (0, 0),
             worlds: Worlds::default(),
             pieced: false,
             strange: false,

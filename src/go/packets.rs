@@ -6,13 +6,15 @@ use super::entry::{Entry, Text};
 use super::lanes::give_up;
 use super::line::{Assembler, LINE_LIMIT, PACKET};
 use super::pieces::{
-    Pieces, awaits_words, literal, number, of_runtime, piece, says_words, split_line, tail,
+    Pieces, STARTS, awaits_words, literal, number, of_runtime, piece, says_words, split_line, tail,
 };
 use super::sched::HEAD;
 use super::strand::{Body, Strand};
 
 /// Writes that are held back because they may be lines of others or the words of a crash.
 const HELD: usize = 16;
+/// Figures of the runtime behind which the beginning of a line is taken for one that was left.
+const LEFT: u32 = 64;
 
 impl Assembler {
     /// `follows`: the packet before was a full one, so this one goes on with the same write.
@@ -30,7 +32,7 @@ impl Assembler {
             && (self.text.is_empty() || !of_runtime(&self.text) || self.worlds.expects(bytes))
         {
             // Of a line in any shape no piece is known: a figure may be meant for it.
-            if number(bytes) && self.worlds.several() && !self.text.is_empty() {
+            if number(bytes) && self.worlds.several() && self.beside(out) {
                 self.worlds.doubt(bytes);
             }
             self.worlds.take(bytes);
@@ -46,6 +48,28 @@ impl Assembler {
             return;
         }
         self.route(bytes, out);
+    }
+
+    /// Whether a line in any shape is in progress to which a piece of the runtime may belong. A
+    /// beginning that nobody goes on with for long is none: not even a line, when it is only a
+    /// figure, but what is left of a record that could not be put together.
+    fn beside(&mut self, out: &mut impl FnMut(Entry<'_>)) -> bool {
+        if self.text.len() != self.left.0 {
+            self.left = (self.text.len(), 0);
+        }
+        self.left.1 = self.left.1.saturating_add(1);
+        if self.left.1 > LEFT && piece(&self.text) {
+            self.hand_out_rest(out);
+        }
+        !self.text.is_empty() && self.left.1 <= LEFT
+    }
+
+    /// Hands out the beginning of a line that will not go on.
+    fn hand_out_rest(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let left = std::mem::take(&mut self.text);
+        if !left.is_empty() {
+            out(Entry::Text(Text { partial: true, ..Text::line(&left) }));
+        }
     }
 
     /// Behind `panic: ` stood what may be a line of somebody else, or the first of several lines
@@ -76,12 +100,13 @@ impl Assembler {
         }
         // A crash begins behind what somebody left without its newline.
         if matches!(bytes, b"panic: " | b"fatal error: ") && self.text != b"\t" {
-            let left = std::mem::take(&mut self.text);
-            if !left.is_empty() {
-                out(Entry::Text(Text { partial: true, ..Text::line(&left) }));
-            }
+            self.hand_out_rest(out);
         }
         let ended = bytes.last() == Some(&b'\n');
+        let own = ended && bytes.len() > 1 && !bytes.first().is_some_and(|b| STARTS.contains(b));
+        if own && self.worlds.several() && piece(&self.text) {
+            self.hand_out_rest(out);
+        }
         // Between the head of a crash and its traceback a line behind a tab is of the crash's text.
         let gathers = self.classifier.gathers() && !self.classifier.expects();
         let foreign = ended && bytes.len() > 1 && gathers;

@@ -142,6 +142,11 @@ impl Pieces {
         self.strange
     }
 
+    /// Whether both go on at the same place.
+    pub(super) fn at_place_of(&self, other: &Self) -> bool {
+        (self.kind, self.step) == (other.kind, other.step)
+    }
+
     /// Whether this can be the next piece; true inside when a known version prints it so.
     pub(super) fn fits(&self, bytes: &[u8]) -> Option<bool> {
         let (_, strange) = self.next(bytes)?;
@@ -442,12 +447,13 @@ pub(super) fn literal(bytes: &[u8]) -> bool {
     tail(bytes) || HEADS.iter().any(|head| bytes.starts_with(head))
 }
 
+/// With these begin pieces inside a line, and hardly ever lines.
+pub(super) const STARTS: &[u8] = b" )]}(:,.+";
+
 /// What nobody would begin a line with.
 pub(super) fn piece(bytes: &[u8]) -> bool {
     bytes.len() <= 64
-        && (bytes == b"\n"
-            || number(bytes)
-            || bytes.first().is_some_and(|b| b" )]}(:,.+".contains(b)))
+        && (bytes == b"\n" || number(bytes) || bytes.first().is_some_and(|b| STARTS.contains(b)))
 }
 
 /// Whether a line in progress begins as the runtime begins its lines.

@@ -443,6 +443,11 @@ impl Lane {
         self.place == other.place && self.snapshot == other.snapshot
     }
 
+    /// Whether both go on at the same place.
+    pub(crate) fn at_place_of(&self, other: &Self) -> bool {
+        self.place == other.place && self.detailed() == other.detailed()
+    }
+
     /// Takes what `measure` measured.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> usize {
         let taken = self.place.walk(bytes, &mut self.snapshot);

@@ -6,6 +6,8 @@ use super::sched::Lane;
 /// A record that made no progress while so many others went by from end to end belongs to a
 /// runtime that has ended in the middle of it, or that is stopped.
 pub(super) const STALE: u32 = 3;
+/// The same of lines behind a detailed record, and all lines that went by.
+const LISTED: u32 = 40;
 /// After so many it is given up.
 pub(super) const GIVEN_UP: u32 = 32;
 
@@ -24,6 +26,8 @@ pub(super) struct Strand {
     pub(super) body: Body,
     /// A piece could have belonged to another one as well.
     pub(super) doubtful: bool,
+    /// Some of its figures may have been exchanged with another's.
+    pub(super) blurred: bool,
     /// Others were printed where its own runtime would have made them wait: if it goes on, there
     /// are two runtimes, and if not, its runtime has ended.
     pub(super) crossed: bool,
@@ -40,6 +44,10 @@ pub(super) struct Strand {
     pub(super) number: u64,
     /// Whole records of others seen since the last piece.
     pub(super) waited: u32,
+    /// Whole records and lines of others seen since the last piece.
+    passed: u32,
+    /// A sum over its pieces (FNV-1a), so that unequal ones are told apart quickly.
+    mark: u64,
 }
 
 impl Strand {
@@ -49,11 +57,14 @@ impl Strand {
             doubtful: false,
             crossed: false,
             late: false,
+            blurred: false,
             mixed: false,
             figure: false,
             hangs: false,
             number,
             waited: 0,
+            passed: 0,
+            mark: 0xcbf2_9ce4_8422_2325,
         }
     }
 
@@ -66,7 +77,17 @@ impl Strand {
     /// kept waiting while another prints records, but those behind a detailed record are printed
     /// by the same.
     pub(super) fn fresh(&self) -> bool {
-        self.waited < STALE || matches!(&self.body, Body::Line(line) if !line.detail())
+        match &self.body {
+            Body::Line(line) if !line.detail() => true,
+            Body::Line(_) => self.waited < STALE && self.passed < LISTED,
+            Body::Record(_) => self.waited < STALE,
+        }
+    }
+
+    /// Another one is complete.
+    pub(super) fn pass(&mut self, other: &Self) {
+        self.waited = self.waited.saturating_add(u32::from(other.is_record()));
+        self.passed = self.passed.saturating_add(1);
     }
 
     pub(super) fn is_record(&self) -> bool {
@@ -98,7 +119,11 @@ impl Strand {
         }
         self.figure = number(bytes);
         self.hangs = false;
-        self.waited = 0;
+        (self.waited, self.passed) = (0, 0);
+        self.mark = bytes
+            .iter()
+            .chain(b"|")
+            .fold(self.mark, |mark, byte| (mark ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     }
 
     pub(super) fn complete(&self) -> bool {
@@ -134,11 +159,24 @@ impl Strand {
 
     /// Whether both read the same and go on at the same place.
     pub(super) fn same(&self, other: &Self) -> bool {
+        if self.mark != other.mark || self.number == other.number {
+            return self.mark == other.mark;
+        }
         match (&self.body, &other.body) {
             (Body::Record(one), Body::Record(two)) => one.same(two),
             (Body::Line(one), Body::Line(two)) => one == two,
             _ => false,
         }
+    }
+
+    /// Whether both go on at the same place, whatever was read so far.
+    pub(super) fn at_place_of(&self, other: &Self) -> bool {
+        self.fresh() == other.fresh()
+            && match (&self.body, &other.body) {
+                (Body::Record(one), Body::Record(two)) => one.at_place_of(two),
+                (Body::Line(one), Body::Line(two)) => one.at_place_of(two),
+                _ => false,
+            }
     }
 
     /// Marks it as one whose pieces cannot be told from another's.

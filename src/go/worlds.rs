@@ -18,8 +18,16 @@ use super::strand::{Body, GIVEN_UP, STALE, Strand, alike, has};
 
 /// Records and lines in progress at the same time; the one that waited longest gives way.
 const STRANDS: usize = 24;
-/// Assignments that are kept; with more of them what is in question is damaged.
+/// Assignments that are kept with all their figures once a second runtime was seen. With more of
+/// them, those in which the same records go on at the same places are one, and the figures in
+/// which they differ are in doubt.
+const EXACT: usize = 12;
+/// With more of them, those in which any records go on at the same places are one.
+const VAGUE: usize = 24;
+/// Assignments that are kept at all; with more of them what is in question is damaged.
 const WORLDS: usize = 64;
+/// Records and lines that are complete and wait for a decision.
+const DONE: usize = 32;
 /// For so many records two runtimes are reckoned with after they were seen.
 const SEVERAL: u32 = 1_000;
 
@@ -47,7 +55,8 @@ impl World {
         }
         let Some(strand) = self.open.get_mut(at) else { return false };
         strand.take(bytes);
-        if !strand.plausible() {
+        // Figures that may be another's deny nothing.
+        if !strand.blurred && !strand.plausible() {
             return false;
         }
         self.breaches = self.breaches.saturating_add(u32::from(strand.crossed));
@@ -67,11 +76,7 @@ impl World {
     }
 
     fn finished(&mut self, strand: Strand) {
-        if strand.is_record() {
-            for other in &mut self.open {
-                other.waited = other.waited.saturating_add(1);
-            }
-        }
+        self.open.iter_mut().for_each(|other| other.pass(&strand));
         self.done.push(strand);
     }
 
@@ -87,6 +92,28 @@ impl World {
         self.open.iter().chain(&self.done).map(Strand::strange).sum()
     }
 
+    /// Whether the same pieces continue both, whatever was read so far.
+    fn goes_on_like(&self, other: &Self, strict: bool) -> bool {
+        let like = |one: &Strand, two: &Strand| {
+            one.at_place_of(two) && (!strict || one.number == two.number)
+        };
+        let count = |strands: &[Strand], strand: &Strand| {
+            strands.iter().filter(|other| like(other, strand)).count()
+        };
+        self.open.len() == other.open.len()
+            && self.open.iter().all(|mine| count(&self.open, mine) == count(&other.open, mine))
+    }
+
+    /// Takes in a world that goes on at the same places: what only one of them has read is in
+    /// doubt.
+    fn blur(&mut self, other: &Self) {
+        for strand in &mut self.open {
+            strand.blurred |= !has(&other.open, strand);
+            strand.doubtful |= strand.blurred;
+        }
+        self.merge(other);
+    }
+
     /// Takes over the doubts of a world with the same in progress, and makes damaged what only one
     /// of them has.
     fn merge(&mut self, other: &Self) {
@@ -100,6 +127,7 @@ impl World {
         for (mine, theirs) in pairs(&mut self.open, &other.open) {
             mine.doubtful |= theirs.doubtful;
             mine.hangs |= theirs.hangs;
+            mine.blurred |= theirs.blurred;
             mine.crossed &= theirs.crossed;
             mine.waited = mine.waited.min(theirs.waited);
         }
@@ -299,7 +327,16 @@ impl Worlds {
         self.all = next;
         self.notice();
         self.reduce();
-        if self.all.len() > WORLDS {
+        if self.several > 0 {
+            if self.all.len() > EXACT {
+                self.blur(true);
+            }
+            if self.all.len() > VAGUE {
+                self.blur(false);
+            }
+        }
+        let waits = |world: &World| world.done.len() > DONE;
+        if self.all.len() > WORLDS || self.all.iter().any(waits) {
             self.collapse();
         }
         self.settle(0);
@@ -318,6 +355,19 @@ impl Worlds {
                     }
                 }
                 Some(known) => known.merge(&world),
+                None => kept.push(world),
+            }
+        }
+        self.all = kept;
+    }
+
+    /// Worlds that go on at the same places are one: the figures in which they differ can be told
+    /// apart by chance only. `strict` asks that the same records stand at these places.
+    fn blur(&mut self, strict: bool) {
+        let mut kept: Vec<World> = Vec::with_capacity(self.all.len());
+        for world in self.all.drain(..) {
+            match kept.iter_mut().find(|known| known.goes_on_like(&world, strict)) {
+                Some(known) => known.blur(&world),
                 None => kept.push(world),
             }
         }
@@ -448,6 +498,8 @@ impl Worlds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::go::pieces::Pieces;
+    use crate::go::snapshot::Snapshot;
 
     const TAIL: [&str; 9] =
         [" threads=", "4", " spinningthreads=", "0", " idlethreads=", "1", " runqueue=", "0", " "];
@@ -536,5 +588,45 @@ mod tests {
         play(&mut worlds, &record("20", "2"));
         worlds.rest();
         assert_eq!(read(&mut worlds).into_iter().flatten().count(), 1);
+    }
+
+    #[test]
+    fn runtimes_that_start_in_step_cost_little_and_do_not_spoil_what_follows() {
+        let mut worlds = Worlds::default();
+        let mut several = Vec::new();
+        for runtime in 0..3 {
+            worlds.open(None);
+            several.push(record("10", if runtime % 2 == 0 { "1" } else { "2" }));
+        }
+        for at in 0..several[0].len() {
+            for record in &several {
+                play(&mut worlds, &record[at..=at]);
+                assert!(worlds.all.len() <= WORLDS);
+                let done = worlds.all.iter().map(|world| world.done.len()).max();
+                assert!(done <= Some(DONE));
+            }
+        }
+        assert_eq!(read(&mut worlds).len(), 3);
+        assert!(worlds.all.iter().all(|world| world.open.is_empty()), "{worlds:?}");
+        worlds.open(None);
+        play(&mut worlds, &record("20", "1"));
+        assert_eq!(read(&mut worlds).into_iter().flatten().count(), 1);
+    }
+
+    #[test]
+    fn a_line_that_was_left_gives_way_after_a_whole_list_of_others() {
+        let line = |opener: &str| Pieces::opens(opener.as_bytes()).map(Body::Line);
+        let mut worlds = Worlds::default();
+        worlds.open(line("  P"));
+        play(&mut worlds, &["0", ": status="]);
+        let goroutine = ["7", ": status=", "4", "(", "sleep", ") m=", "nil", " lockedm=", "nil"];
+        let mut clear = 0;
+        for _ in 0..60 {
+            worlds.open(line("  G"));
+            play(&mut worlds, &goroutine);
+            play(&mut worlds, &["\n"]);
+            clear += worlds.ready().filter(|strand| !strand.doubtful && !strand.late).count();
+        }
+        assert!(clear >= 15, "{clear}");
     }
 }

@@ -14,7 +14,7 @@ import (
 
 // quit asks the runtime for a dump of everything, once all goroutines have come to rest.
 func quit() {
-	time.Sleep(20 * time.Millisecond)
+	rest()
 	syscall.Kill(os.Getpid(), syscall.SIGQUIT)
 	time.Sleep(time.Minute)
 }
