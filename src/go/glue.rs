@@ -31,6 +31,8 @@ const SURE: usize = 4;
 const DETAIL: [&[u8]; 3] = [b"  P", b"  M", b"  G"];
 const TRACES: [&[u8]; 2] = [b"init ", b"gc "];
 
+const WORDS: [&[u8]; 3] = [b"nil", b"true", b"false"];
+
 /// Pieces of the runtime at the beginning of some bytes.
 #[derive(Debug)]
 struct Run<'a> {
@@ -140,6 +142,15 @@ fn ends(bytes: &[u8], length: usize) -> bool {
     let hex = piece.starts_with(b"0x");
     if begins && !hex {
         return !next && piece.iter().all(figure);
+    }
+    // The reason why a goroutine waits may have brackets, and ends before this one.
+    if piece.first().is_some_and(u8::is_ascii_alphabetic) {
+        let line = first(bytes, line_length(bytes));
+        match memchr::memmem::find(line, b") m=") {
+            Some(at) if at != length => return false,
+            None if piece.contains(&b')') && !rest.is_empty() => return false,
+            Some(_) | None => {}
+        }
     }
     // A bracket behind any other key is that of somebody's line.
     let keyed = piece.starts_with(b" schedticks=[")
@@ -251,6 +262,10 @@ impl Assembler {
     /// Whether it is worth a look: it has a line, more behind it, and there is something that
     /// may go on or begin there.
     fn several_writes(&self, bytes: &[u8]) -> bool {
+        // The beginning of a long write may end anywhere.
+        if bytes.len() == PACKET && self.reopened == 0 {
+            return false;
+        }
         let inside = first(bytes, bytes.len().saturating_sub(1));
         memchr::memchr(b'\n', inside).is_some()
             && (self.worlds.busy()
@@ -342,8 +357,8 @@ impl Assembler {
         let rest = after(bytes, run.length);
         let known = self.reopened > 0;
         if rest.is_empty() {
-            // Nobody else ends a short write in figures just when a figure has to come.
-            let figure = bytes.len() < PACKET && run.pieces.len() == 1 && number(bytes);
+            // Nobody else ends a short write in a value just when a value has to come.
+            let figure = run.pieces.len() == 1 && (number(bytes) || WORDS.contains(&bytes));
             let proven = run.sure || bytes.starts_with(HEAD) || (!first_write && (known || figure));
             return if proven { run.found() } else { Found::Others };
         }
