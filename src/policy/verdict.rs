@@ -192,6 +192,7 @@ const RULES: &[(&str, Rule)] = &[
     ("reading", threads::reading),
     ("serving", threads::serving),
     ("timer", threads::timer),
+    ("not-go", threads::not_go),
     ("unreadable", threads::unreadable),
 ];
 

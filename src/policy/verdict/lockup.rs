@@ -13,10 +13,9 @@ const LOST: Duration = Duration::from_secs(2);
 
 /// The heartbeat has stopped, and so has the thread that prints it: sysmon naps for milliseconds
 /// as long as the runtime lives, and here every thread waits for ever, or spins for a lock and does
-/// not nap either. Timers are armed in vain
-/// then, and nobody is left who looks at the poller. A silence for another reason (stderr that was
-/// closed or given to somebody else, a CPU quota) leaves sysmon its naps, and the sleep that sysmon
-/// takes in a runtime without heartbeat has a limit.
+/// not nap either. Timers are armed in vain then, and nobody is left who looks at the poller. A
+/// silence for another reason (stderr that was closed or given to somebody else, a CPU quota) leaves
+/// sysmon its naps, and the sleep that sysmon takes in a runtime without heartbeat has a limit.
 pub(super) fn locked_up(case: &Case<'_>) -> Option<Finding> {
     let history = case.history;
     let last = history.last_beat?;

@@ -311,7 +311,7 @@ fn ticks_per_second(case: &Case<'_>) -> Option<u64> {
 }
 
 /// The thread that used the most CPU between the two looks, if it used much.
-fn busiest<'a>(case: &Case<'a>) -> Option<&'a Thread> {
+pub(super) fn busiest<'a>(case: &Case<'a>) -> Option<&'a Thread> {
     let sample_us = case.evidence.sample_ms.saturating_mul(1_000);
     let threads = case.evidence.threads.got()?;
     let most = threads.iter().max_by_key(|thread| thread.cpu_delta_us)?;

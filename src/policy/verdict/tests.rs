@@ -400,6 +400,35 @@ fn sockets_speak_where_goroutines_cannot() {
     assert!(!parked.condemns());
 }
 
+/// A shell, or python after an exec: nothing in it is a goroutine.
+#[test]
+fn of_a_program_that_is_not_go_no_goroutines_are_told() {
+    let with = |thread: Thread| {
+        let why = crate::go::program::Refused::NotGo.to_string();
+        let goroutines = Probe::Missing(Why::Unsupported(why));
+        Evidence { goroutines, sample_ms: 100, ..threads(vec![thread]) }
+    };
+    let of = |name: &str| with(thread(name, Syscall::default()));
+    let busy = Thread { syscall: Probe::Got(None), cpu_delta_us: 90_000, ..Thread::default() };
+    for (evidence, expected) in [
+        (of("clock_nanosleep"), "ok/timer-wait/unclear"),
+        (with(busy), "ok/cpu-bound/unclear"),
+        (of("pause"), "stalled/unknown/unclear"),
+        (of("futex"), "stalled/unknown/unclear"),
+    ] {
+        for kind in [Kind::Idle, Kind::Silent] {
+            let verdict = check_with(kind, &history(), &evidence, expected);
+            let text = format!("{} {}", verdict.sentence, verdict.next);
+            assert!(text.contains("not a Go program"), "{text}");
+            for word in ["goroutine", "goinit dump", "SIGQUIT", "parked"] {
+                assert!(!text.contains(word), "{text}");
+            }
+        }
+    }
+    let verdict = check(&of("pause"), "stalled/unknown/unclear");
+    assert!(verdict.sentence.ends_with("for 30s; it is in pause(2)"), "{}", verdict.sentence);
+}
+
 #[test]
 fn stops_and_throttling_come_before_everything_else() {
     let mut evidence = goroutines(goroutine("chan receive", &["main.main"]));

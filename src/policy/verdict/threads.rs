@@ -2,12 +2,13 @@
 //! program's memory, and what a goroutine in a system call waits for.
 
 use super::goroutines::{init_function, waits};
-use super::machine::goroutines;
+use super::machine::{busiest, goroutines};
 use super::place::{self, place};
 use super::purpose::serving as served;
 use super::words::lasting;
 use super::{Case, Class, Confidence, Finding};
-use crate::policy::evidence::{Evidence, Lock, LockKind, Socket, Syscall, TargetKind, Thread};
+use crate::go::program::Refused;
+use crate::policy::evidence::{Evidence, Lock, LockKind, Socket, Syscall, TargetKind, Thread, Why};
 use crate::policy::history::Kind;
 use crate::units::Pid;
 
@@ -128,7 +129,7 @@ pub(super) fn explosion(case: &Case<'_>) -> Option<Finding> {
     let what = stuck(case).next().map(|(thread, _)| describe(thread)).unwrap_or_default();
     let sentence = format!("{count} threads are blocked in system calls, such as {what}");
     let finding = Finding::new(Class::Stalled, "syscall-threads", Confidence::Likely, sentence);
-    let next = "limit how many goroutines make that call at once, or give it a deadline";
+    let next = "limit how many such calls are made at once, or give them a deadline";
     Some(finding.at(main_place(case)).on(Some(what)).next(next))
 }
 
@@ -319,6 +320,32 @@ pub(super) fn timed(case: &Case<'_>) -> bool {
     threads.iter().filter_map(call).any(|call| {
         call.timeout_ms.is_some() && !matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep")
     })
+}
+
+/// What is no Go program (a wrapper, or what the program has executed) has no goroutines: its
+/// threads are all that tells, and the last heartbeat was that of another program.
+pub(super) fn not_go(case: &Case<'_>) -> Option<Finding> {
+    let why = Refused::NotGo.to_string();
+    if case.evidence.goroutines.missing() != Some(&Why::Unsupported(why)) || !waits(case) {
+        return None;
+    }
+    let time = lasting(case.lasted);
+    let threads = case.evidence.threads.got().map(Vec::as_slice).unwrap_or_default();
+    let sleeps = |call: &Syscall| matches!(call.name.as_str(), "nanosleep" | "clock_nanosleep");
+    let (class, cause, what, next) = if busiest(case).is_some() {
+        let next = "if it should be done by now, profile it";
+        (Class::Ok, "cpu-bound", format!("computes without output{time}"), next)
+    } else if threads.iter().filter_map(call).any(sleeps) {
+        (Class::Ok, "timer-wait", "sleeps".to_owned(), "nothing, unless it should be working")
+    } else {
+        let thread = blocked(case).or(threads.first());
+        let at =
+            thread.map_or_else(String::new, |thread| format!("; it is in {}", describe(thread)));
+        let next = "look at its last lines; a debugger for its language tells more";
+        (Class::Stalled, "unknown", format!("has not visibly moved{time}{at}"), next)
+    };
+    let sentence = format!("it is not a Go program, and {what}");
+    Some(Finding::new(class, cause, Confidence::Unclear, sentence).next(next))
 }
 
 /// Without goroutines: all threads are parked and no reason can be seen.
