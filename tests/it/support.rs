@@ -568,7 +568,10 @@ impl Started {
         if status.is_some() { Ok(done) } else { Err(done) }
     }
 
+    /// Kills it and what it started: an init that is killed with KILL cannot take that along.
     fn end(&mut self) {
+        // In a PID namespace its PID 1 is among them, and takes the others along.
+        let started = descendants(self.child.id());
         if self.nested {
             for child in children(self.child.id()) {
                 kill(child, libc::SIGKILL);
@@ -578,18 +581,16 @@ impl Started {
         wait_until(Duration::from_secs(10), || {
             matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
         });
+        for process in started {
+            kill(process, libc::SIGKILL);
+        }
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // Its children first: an init killed with KILL cannot take them along.
-            let orphans = descendants(self.child.id());
             self.end();
-            for orphan in orphans {
-                kill(orphan, libc::SIGKILL);
-            }
         }
         self.stderr.open();
     }
@@ -815,4 +816,15 @@ fn parents(controller: &str, v1: bool) -> Vec<PathBuf> {
         found.push(place.into());
     }
     found
+}
+
+/// An init that had to be killed left its program running, which may spin for ever.
+#[test]
+fn what_had_to_be_killed_leaves_nothing_running() {
+    let started = Run::goinit().args(["--", "sh", "-c", "echo; exec sleep 300"]).start();
+    started.wait_for_output("\n");
+    let program = started.children()[0];
+    assert!(started.wait_or_kill(Duration::ZERO).is_err());
+    let gone = || status_line(program, "State").is_none_or(|state| state.starts_with('Z'));
+    assert!(wait_until(Duration::from_secs(10), gone), "the program is still running");
 }
