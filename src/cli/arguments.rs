@@ -109,7 +109,7 @@ fn flags(wishes: &mut Wishes, arguments: Vec<OsString>) -> Result<Option<Asked>,
         let Some(flag) = flag else {
             let names = FLAGS.iter().map(|flag| format!("--{}", flag.long));
             let hint = nearest(&written, names)
-                .map_or_else(String::new, |known| format!("; did you mean {known}?"));
+                .map_or_else(|| ";".to_owned(), |known| format!("; did you mean {known}?"));
             return Err(format!("unknown flag {written}{hint} `goinit --help` lists all flags"));
         };
         let value = match flag.value {

@@ -1,7 +1,8 @@
 //! From bytes to lines, and from lines to entries.
 //!
 //! Two framings. In packet mode every call brings one write(2) of the program, so pieces of the
-//! runtime and lines of other writers are told apart by where they begin and end. As a stream
+//! runtime and lines of other writers are told apart by where they begin and end (`glue` cuts a
+//! read that is several, behind a writer that has opened the pipe anew). As a stream
 //! (a pipe that refuses packets, a captured file) only the grammar is left: a piece belongs to a
 //! record in progress when it continues it. Either way nothing is lost: what fits nowhere is text.
 //!
