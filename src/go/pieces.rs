@@ -401,7 +401,9 @@ fn status(step: u8, bytes: &[u8]) -> Option<u8> {
         (4, b") m=") | (5, b") m=") => Some(6),
         (4, _) => {
             let reason = bytes.first().is_some_and(u8::is_ascii_alphabetic);
-            (reason && bytes.len() <= 64 && !bytes.contains(&b'\n')).then_some(5)
+            // No reason is `nil`: that is an M, of a line whose own reason is known.
+            let other = bytes == b"nil" || bytes.contains(&b'\n');
+            (reason && bytes.len() <= 64 && !other).then_some(5)
         }
         // The runtime writes the sign of a number alone.
         (6 | 8, b"-") => Some(step),
