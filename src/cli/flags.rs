@@ -255,8 +255,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Some("auto|wrap|raw"),
         "auto: lines of the program become JSON records, JSON lines pass through. wrap: JSON is \
-         wrapped too. raw: everything but runtime output passes through. On a terminal the \
-         program keeps it, unless this is given. [auto]",
+         wrapped too. raw: everything but runtime output passes through. Unless this is given, \
+         a program on a terminal keeps it, and there is no watchdog. [auto]",
         |w, v| {
             let words = [("auto", Stderr::Auto), ("wrap", Stderr::Wrap), ("raw", Stderr::Raw)];
             set(&mut w.config.stderr, choice(v, &words).map(Some))

@@ -126,13 +126,22 @@ fn every_event_of_the_documentation_is_in_the_schema() {
     let text = std::fs::read_to_string(format!("{PROJECT}/docs/log-format.md")).unwrap();
     let (_, events) = text.split_once("## Events").unwrap();
     let (events, _) = events.split_once("\n## ").unwrap();
-    let rows = events.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let mut named: Vec<_> = rows.flat_map(|row| row.split(", ")).collect();
-    named.iter_mut().for_each(|name| *name = name.trim_matches('`'));
-    named.retain(|name| *name != "event_name");
+    let rows = events.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?, cells.next()?))
+    });
+    let severities =
+        |cell: &str| ["DEBUG", "INFO", "WARN", "ERROR"].map(|word| cell.contains(word));
+    let mut named: Vec<_> = rows
+        .flat_map(|(names, cell)| names.split(", ").map(move |name| (name.trim_matches('`'), cell)))
+        .filter(|(name, _)| *name != "event_name")
+        .collect();
     named.sort_unstable();
-    let mut known: Vec<_> =
-        schema()["$defs"].as_object().unwrap().keys().map(String::as_str).collect();
-    known.sort_unstable();
-    assert_eq!(named, known);
+    let schema = schema();
+    let known = schema["$defs"].as_object().unwrap();
+    assert!(named.iter().map(|(name, _)| *name).eq(known.keys().map(String::as_str)), "{named:?}");
+    for (name, cell) in named {
+        let allowed = known[name]["properties"]["severity"].to_string();
+        assert_eq!(severities(cell), severities(&allowed), "{name}: {cell}, {allowed}");
+    }
 }
