@@ -3,9 +3,10 @@
 
 use super::own::Field;
 use super::story::Stack;
+use crate::go::program::Refused;
 use crate::policy::evidence::{
     Child, Evidence, Frame, Goroutine, GoroutineGroup, Goroutines, InitProgress, Lock, LockKind,
-    Probe, Socket, Syscall, Target, TargetKind, Thread,
+    Probe, Socket, Syscall, Target, TargetKind, Thread, Why,
 };
 use crate::units::Pid;
 use serde_json::Value;
@@ -127,6 +128,11 @@ impl Testimony {
         evidence.children = Probe::Got(self.children.clone());
         if self.missing.is_none() && !self.stacks.is_empty() {
             evidence.goroutines = Probe::Got(goroutines(&self.stacks, self.total, &self.init));
+        }
+        // The one reason that changes what is said of the program.
+        let not_go = Why::Unsupported(Refused::NotGo.to_string());
+        if self.missing.as_ref().is_some_and(|why| *why == not_go.to_string()) {
+            evidence.goroutines = Probe::Missing(not_go);
         }
         evidence
     }

@@ -220,3 +220,14 @@ fn an_end_that_somebody_knows_counts() {
 fn an_empty_log_has_no_verdict() {
     assert_eq!(verdict(&read(&[b""])[0].runs[0], None), None);
 }
+
+#[test]
+fn what_was_no_go_program_is_none_in_a_replay() {
+    use crate::policy::evidence::{Probe, Why};
+    let why = Why::Unsupported(crate::go::program::Refused::NotGo.to_string());
+    let missing = serde_json::json!({"missing": [format!("goroutines: {why}")]});
+    let last = serde_json::json!({"goinit": {"evidence": missing}, "thread": {"idle": 3}});
+    let mut testimony = evidence::Testimony::default();
+    testimony.take("stall-1", "goinit.thread", &last);
+    assert_eq!(testimony.evidence(crate::units::Pid(7)).goroutines, Probe::Missing(why));
+}
