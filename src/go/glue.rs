@@ -267,7 +267,9 @@ impl Assembler {
             return false;
         }
         let inside = first(bytes, bytes.len().saturating_sub(1));
-        memchr::memchr(b'\n', inside).is_some()
+        // Where it is not even known what is in progress, every look costs much and proves nothing.
+        !self.worlds.undecided()
+            && memchr::memchr(b'\n', inside).is_some()
             && (self.worlds.busy()
                 || self.classifier.gathers()
                 || (self.reopened > 0 && !self.text.is_empty())
