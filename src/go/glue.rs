@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
                     return run;
                 };
                 let piece = first(rest, length);
-                if !run.worlds.to_mut().take(piece) {
+                if run.worlds.confused() || run.worlds.tired() || !run.worlds.to_mut().take(piece) {
                     return run;
                 }
                 run.sure |= length >= SURE && telling(piece);
@@ -210,6 +210,7 @@ impl Assembler {
     /// What one read brought: one write, or several.
     pub(super) fn read(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         self.reopened = self.reopened.saturating_sub(1);
+        self.worlds.ease(bytes.len());
         if !self.waiting.is_empty() {
             self.waiting.push_back(Read { bytes: bytes.to_vec(), whole: true });
             return self.go_on(self.waiting.len() < WAITING, out);
@@ -267,8 +268,9 @@ impl Assembler {
             return false;
         }
         let inside = first(bytes, bytes.len().saturating_sub(1));
-        // Where it is not even known what is in progress, every look costs much and proves nothing.
-        !self.worlds.undecided()
+        // Where anything may be in progress every look costs much and proves nothing.
+        !self.worlds.confused()
+            && !self.worlds.tired()
             && memchr::memchr(b'\n', inside).is_some()
             && (self.worlds.busy()
                 || self.classifier.gathers()

@@ -10,6 +10,7 @@ use super::pieces::{
 };
 use super::sched::HEAD;
 use super::strand::{Body, Strand};
+use std::rc::Rc;
 
 /// Writes that are held back because they may be lines of others or the words of a crash.
 const HELD: usize = 16;
@@ -140,7 +141,7 @@ impl Assembler {
         }
         let crossed = self.worlds.several() && self.worlds.tracing();
         for Strand { body, doubtful, late, mixed, .. } in self.worlds.ready() {
-            match body {
+            match Rc::unwrap_or_clone(body) {
                 Body::Record(mut lane) => {
                     // A key may be one of versions to come, or behind a piece that was missed.
                     let strange = lane.complete() && lane.strange() > 0;

@@ -4,9 +4,10 @@
 
 use super::line::LINE_LIMIT;
 use super::scan::{after, first};
+use std::hash::Hash;
 
 /// The lines of which every piece is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// `init net/http @4.2 ms, 0.35 ms clock, 18432 bytes, 211 allocs`
     Init,
@@ -96,7 +97,7 @@ const COUNTER: [&[u8]; 3] = [b" m=", b" sigcode=", b" addr="];
 const END: u8 = u8::MAX;
 
 /// A line of the runtime in progress.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Pieces {
     kind: Kind,
     step: u8,
@@ -142,9 +143,9 @@ impl Pieces {
         self.strange
     }
 
-    /// Whether both go on at the same place.
-    pub(super) fn at_place_of(&self, other: &Self) -> bool {
-        (self.kind, self.step) == (other.kind, other.step)
+    /// Where it goes on, whatever was read so far.
+    pub(super) fn place(&self) -> impl Hash {
+        (self.kind, self.step)
     }
 
     /// Whether this can be the next piece; true inside when a known version prints it so.

@@ -7,6 +7,7 @@
 
 use super::scan::{after, decimal, first, narrow};
 use super::snapshot::{Snapshot, unknown};
+use std::hash::Hash;
 
 /// How every record begins; a write of its own.
 pub(crate) const HEAD: &[u8] = b"SCHED ";
@@ -15,7 +16,7 @@ pub(crate) const HEAD: &[u8] = b"SCHED ";
 const LANE_BYTES: usize = 256 * 1024;
 
 /// A scalar of the line, in the order of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Field {
     Gomaxprocs,
     Idleprocs,
@@ -32,7 +33,7 @@ enum Field {
 }
 
 /// A list of the line, one figure for each P.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum List {
     Local,
     Ticks,
@@ -40,7 +41,7 @@ enum List {
 }
 
 /// What stands before the next figure of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Gap {
     /// The bracket, behind which a blank may come (1.25 and later).
     Bracket,
@@ -51,7 +52,7 @@ enum Gap {
 }
 
 /// What the record needs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Need {
     /// The number of milliseconds.
     Uptime,
@@ -68,7 +69,7 @@ enum Need {
 }
 
 /// The place in the grammar: small and copyable, so that a walk can be tried and thrown away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Place {
     need: Need,
     /// Keys seen so far.
@@ -438,14 +439,9 @@ impl Lane {
             && last.is_some_and(|last| !last.schedticks.is_empty())
     }
 
-    /// Whether both are the same record at the same place.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        self.place == other.place && self.snapshot == other.snapshot
-    }
-
-    /// Whether both go on at the same place.
-    pub(crate) fn at_place_of(&self, other: &Self) -> bool {
-        self.place == other.place && self.detailed() == other.detailed()
+    /// Where it goes on, whatever was read so far.
+    pub(crate) fn place(&self) -> impl Hash {
+        (self.place, self.detailed())
     }
 
     /// Takes what `measure` measured.

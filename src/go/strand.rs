@@ -2,6 +2,8 @@
 
 use super::pieces::{Pieces, number};
 use super::sched::Lane;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 /// A record that made no progress while so many others went by from end to end belongs to a
 /// runtime that has ended in the middle of it, or that is stopped.
@@ -23,7 +25,8 @@ pub(super) enum Body {
 /// A record or a line in progress, or complete and not handed out yet.
 #[derive(Clone, Debug)]
 pub(super) struct Strand {
-    pub(super) body: Body,
+    /// Shared by the worlds that have read the same: nearly all of them have.
+    pub(super) body: Rc<Body>,
     /// A piece could have belonged to another one as well.
     pub(super) doubtful: bool,
     /// Some of its figures may have been exchanged with another's.
@@ -52,8 +55,13 @@ pub(super) struct Strand {
 
 impl Strand {
     pub(super) fn new(body: Body, number: u64) -> Self {
+        let opener = match &body {
+            Body::Record(lane) => lane.raw(),
+            Body::Line(line) => line.text(),
+        };
+        let mark = hashed(0xcbf2_9ce4_8422_2325, opener);
         Self {
-            body,
+            body: Rc::new(body),
             doubtful: false,
             crossed: false,
             late: false,
@@ -64,7 +72,7 @@ impl Strand {
             number,
             waited: 0,
             passed: 0,
-            mark: 0xcbf2_9ce4_8422_2325,
+            mark,
         }
     }
 
@@ -77,7 +85,7 @@ impl Strand {
     /// kept waiting while another prints records, but those behind a detailed record are printed
     /// by the same.
     pub(super) fn fresh(&self) -> bool {
-        match &self.body {
+        match &*self.body {
             Body::Line(line) if !line.detail() => true,
             Body::Line(_) => self.waited < STALE && self.passed < LISTED,
             Body::Record(_) => self.waited < STALE,
@@ -91,12 +99,12 @@ impl Strand {
     }
 
     pub(super) fn is_record(&self) -> bool {
-        matches!(self.body, Body::Record(_))
+        matches!(&*self.body, Body::Record(_))
     }
 
     /// Whether the bytes can be its next piece.
     pub(super) fn fits(&self, bytes: &[u8]) -> bool {
-        match &self.body {
+        match &*self.body {
             Body::Record(lane) => lane.fits(bytes),
             Body::Line(line) => line.fits(bytes).is_some(),
         }
@@ -104,14 +112,14 @@ impl Strand {
 
     /// Whether they are its next piece as a known version prints it.
     pub(super) fn expects(&self, bytes: &[u8]) -> bool {
-        match &self.body {
+        match &*self.body {
             Body::Record(lane) => lane.fits(bytes) && lane.expects(bytes),
             Body::Line(line) => line.fits(bytes) == Some(true),
         }
     }
 
     pub(super) fn take(&mut self, bytes: &[u8]) {
-        match &mut self.body {
+        match Rc::make_mut(&mut self.body) {
             Body::Record(lane) => {
                 lane.take(bytes);
             }
@@ -120,14 +128,11 @@ impl Strand {
         self.figure = number(bytes);
         self.hangs = false;
         (self.waited, self.passed) = (0, 0);
-        self.mark = bytes
-            .iter()
-            .chain(b"|")
-            .fold(self.mark, |mark, byte| (mark ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        self.mark = hashed(self.mark, bytes);
     }
 
     pub(super) fn complete(&self) -> bool {
-        match &self.body {
+        match &*self.body {
             Body::Record(lane) => lane.complete(),
             Body::Line(line) => line.complete(),
         }
@@ -135,7 +140,7 @@ impl Strand {
 
     /// Whether what was read so far can be one record.
     pub(super) fn plausible(&self) -> bool {
-        match &self.body {
+        match &*self.body {
             Body::Record(lane) => lane.plausible(),
             Body::Line(_) => true,
         }
@@ -143,7 +148,7 @@ impl Strand {
 
     /// Whether the runtime is in the middle of a print statement: its own other threads wait.
     pub(super) fn locked(&self) -> bool {
-        match &self.body {
+        match &*self.body {
             Body::Record(lane) => lane.locked(),
             Body::Line(line) => line.locked(),
         }
@@ -151,7 +156,7 @@ impl Strand {
 
     /// How much of it is not as any known version prints it.
     pub(super) fn strange(&self) -> u32 {
-        match &self.body {
+        match &*self.body {
             Body::Record(lane) => lane.strange(),
             Body::Line(line) => line.strange(),
         }
@@ -159,24 +164,18 @@ impl Strand {
 
     /// Whether both read the same and go on at the same place.
     pub(super) fn same(&self, other: &Self) -> bool {
-        if self.mark != other.mark || self.number == other.number {
-            return self.mark == other.mark;
-        }
-        match (&self.body, &other.body) {
-            (Body::Record(one), Body::Record(two)) => one.same(two),
-            (Body::Line(one), Body::Line(two)) => one == two,
-            _ => false,
-        }
+        self.mark == other.mark
     }
 
-    /// Whether both go on at the same place, whatever was read so far.
-    pub(super) fn at_place_of(&self, other: &Self) -> bool {
-        self.fresh() == other.fresh()
-            && match (&self.body, &other.body) {
-                (Body::Record(one), Body::Record(two)) => one.at_place_of(two),
-                (Body::Line(one), Body::Line(two)) => one.at_place_of(two),
-                _ => false,
-            }
+    /// Where it goes on, whatever was read so far; `strict` adds which one it is.
+    fn place(&self, strict: bool) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.fresh(), strict.then_some(self.number)).hash(&mut hasher);
+        match &*self.body {
+            Body::Record(lane) => lane.place().hash(&mut hasher),
+            Body::Line(line) => line.place().hash(&mut hasher),
+        }
+        hasher.finish()
     }
 
     /// Marks it as one whose pieces cannot be told from another's.
@@ -191,9 +190,21 @@ pub(super) fn has(strands: &[Strand], strand: &Strand) -> bool {
     strands.iter().any(|other| other.same(strand))
 }
 
-/// Whether both hold the same ones, in any order.
-pub(super) fn alike(some: &[Strand], others: &[Strand]) -> bool {
-    some.len() == others.len()
-        && some.iter().all(|strand| has(others, strand))
-        && others.iter().all(|strand| has(some, strand))
+/// A sum over all, in any order, that is the same where they are the same.
+pub(super) fn sum(strands: &[Strand]) -> u64 {
+    // Odd multiples: a sum of sums would be the same for many.
+    let mix =
+        |strand: &Strand| (strand.mark ^ (strand.mark >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    strands.iter().map(mix).fold(0, u64::wrapping_add)
+}
+
+/// A sum over all, in any order, that is the same where they go on at the same places.
+pub(super) fn places(strands: &[Strand], strict: bool) -> u64 {
+    strands.iter().map(|strand| strand.place(strict)).fold(0, u64::wrapping_add)
+}
+
+/// A sum over bytes (FNV-1a) that goes on from another.
+fn hashed(mark: u64, bytes: &[u8]) -> u64 {
+    let step = |mark: u64, byte: &u8| (mark ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().chain(b"|").fold(mark, step)
 }

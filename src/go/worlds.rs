@@ -14,7 +14,9 @@
 //! breaches is the right one.
 
 use super::snapshot::Snapshot;
-use super::strand::{Body, GIVEN_UP, STALE, Strand, alike, has};
+use super::strand::{Body, GIVEN_UP, STALE, Strand, has, places, sum};
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// Records and lines in progress at the same time; the one that waited longest gives way.
 const STRANDS: usize = 24;
@@ -25,7 +27,17 @@ const EXACT: usize = 12;
 /// With more of them, those in which any records go on at the same places are one.
 const VAGUE: usize = 24;
 /// Assignments that are kept at all; with more of them what is in question is damaged.
-const WORLDS: usize = 64;
+const WORLDS: usize = 32;
+/// Assignments behind which no read is looked at closely.
+const CONFUSED: usize = 5;
+/// Packets after which what could not be decided until then is damaged: several lines.
+const UNDECIDED: u32 = 300;
+/// Assignments that may be looked at for a read in the long run, at most, and beside that at once:
+/// whoever prints in confusion for long would have to wait for us otherwise.
+const EASE: usize = 1024;
+const EFFORT: usize = 60_000;
+/// Assignments of one packet that are looked at.
+const BRANCHES: usize = 96;
 /// Records and lines that are complete and wait for a decision.
 const DONE: usize = 32;
 /// For so many records two runtimes are reckoned with after they were seen.
@@ -92,18 +104,6 @@ impl World {
         self.open.iter().chain(&self.done).map(Strand::strange).sum()
     }
 
-    /// Whether the same pieces continue both, whatever was read so far.
-    fn goes_on_like(&self, other: &Self, strict: bool) -> bool {
-        let like = |one: &Strand, two: &Strand| {
-            one.at_place_of(two) && (!strict || one.number == two.number)
-        };
-        let count = |strands: &[Strand], strand: &Strand| {
-            strands.iter().filter(|other| like(other, strand)).count()
-        };
-        self.open.len() == other.open.len()
-            && self.open.iter().all(|mine| count(&self.open, mine) == count(&other.open, mine))
-    }
-
     /// Takes in a world that goes on at the same places: what only one of them has read is in
     /// doubt.
     fn blur(&mut self, other: &Self) {
@@ -135,6 +135,18 @@ impl World {
     }
 }
 
+fn spend(effort: &Cell<usize>, more: usize) {
+    effort.set(effort.get().saturating_add(more));
+}
+
+/// Adds a world, or makes one of it and one with the same sum.
+fn add(all: &mut Vec<(u64, World)>, sum: u64, world: World, join: impl FnOnce(&mut World, &World)) {
+    match all.iter_mut().find(|(of, _)| *of == sum) {
+        Some((_, known)) => join(known, &world),
+        None => all.push((sum, world)),
+    }
+}
+
 /// Those of the first that the second has as well.
 fn pairs<'a>(
     some: &'a mut [Strand],
@@ -154,13 +166,25 @@ pub(super) struct Worlds {
     /// Two runtimes were seen at work at the same time; for so many records more that is reckoned
     /// with, and what one runtime alone would explain is not taken for the explanation.
     several: u32,
+    /// Packets since there was one assignment only.
+    undecided: u32,
+    /// Assignments that were looked at, less what was allowed for it; copies made for a closer
+    /// look spend from the same purse.
+    effort: Rc<Cell<usize>>,
     /// Records and lines that can be handed out.
     ready: Vec<Strand>,
 }
 
 impl Default for Worlds {
     fn default() -> Self {
-        Self { all: vec![World::default()], opened: 0, several: 0, ready: Vec::new() }
+        Self {
+            all: vec![World::default()],
+            opened: 0,
+            several: 0,
+            undecided: 0,
+            effort: Rc::default(),
+            ready: Vec::new(),
+        }
     }
 }
 
@@ -170,6 +194,22 @@ impl Worlds {
         self.all.len() > 1
     }
 
+    /// A read of so many bytes came: it may cost something.
+    pub(super) fn ease(&self, bytes: usize) {
+        let allowed = bytes.saturating_div(2).saturating_add(8).min(EASE);
+        self.effort.set(self.effort.get().saturating_sub(allowed));
+    }
+
+    /// Whether more was spent than is allowed: no choices are followed, and no closer looks taken.
+    pub(super) fn tired(&self) -> bool {
+        self.effort.get() > EFFORT
+    }
+
+    /// Whether there are so many possibilities that nothing is expected for sure.
+    pub(super) fn confused(&self) -> bool {
+        self.all.len() > CONFUSED
+    }
+
     /// Whether two runtimes are reckoned with.
     pub(super) fn several(&self) -> bool {
         self.several > 0
@@ -177,7 +217,7 @@ impl Worlds {
 
     /// Whether a record, or a line behind a detailed one, is in progress.
     pub(super) fn tracing(&self) -> bool {
-        let traces = |strand: &Strand| match &strand.body {
+        let traces = |strand: &Strand| match &*strand.body {
             Body::Record(_) => strand.fresh(),
             Body::Line(line) => strand.fresh() && line.detail(),
         };
@@ -215,7 +255,7 @@ impl Worlds {
     /// Whether these digits can be what a record in progress has next.
     pub(super) fn can_be(&self, digits: &[u8], last: Option<&Snapshot>) -> bool {
         let mut open = self.all.iter().flat_map(|world| &world.open);
-        open.any(|strand| match &strand.body {
+        open.any(|strand| match &*strand.body {
             Body::Record(lane) => lane.fits(digits) && lane.can_be(digits, last),
             Body::Line(line) => line.fits(digits).is_some(),
         })
@@ -289,6 +329,7 @@ impl Worlds {
 
     /// Gives the packet to what it continues; false when there is none.
     pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
+        spend(&self.effort, self.all.len());
         if let [world] = self.all.as_mut_slice() {
             let mut takers = world.takers(bytes);
             let Some(only) = takers.next() else { return false };
@@ -306,21 +347,23 @@ impl Worlds {
 
     /// Several strands, or several worlds: all that is possible from here.
     fn branch(&mut self, bytes: &[u8]) -> bool {
-        let mut next: Vec<World> = Vec::new();
-        for world in &self.all {
-            for at in world.takers(bytes) {
-                let mut world = world.clone();
-                if !world.give(at, bytes) {
-                    continue;
-                }
-                let known = next.iter_mut().find(|known| {
-                    alike(&known.open, &world.open) && alike(&known.done, &world.done)
-                });
-                match known {
-                    Some(known) => known.merge(&world),
-                    None => next.push(world),
-                }
+        let mut next: Vec<(u64, World)> = Vec::new();
+        let mut all =
+            self.all.iter().flat_map(|world| world.takers(bytes).map(move |at| (world, at)));
+        for (world, at) in all.by_ref().take(BRANCHES) {
+            spend(&self.effort, 1);
+            let mut world = world.clone();
+            if world.give(at, bytes) {
+                let sum = sum(&world.open) ^ sum(&world.done).rotate_left(1);
+                add(&mut next, sum, world, World::merge);
             }
+        }
+        // What else it could be is not followed.
+        let more = all.next().is_some();
+        drop(all);
+        let mut next: Vec<World> = next.into_iter().map(|(_, world)| world).collect();
+        if more {
+            next.iter_mut().flat_map(|world| &mut world.open).for_each(|one| one.doubtful = true);
         }
         let Some(least) = next.iter().map(World::strange).min() else { return false };
         next.retain(|world| world.strange() == least);
@@ -336,8 +379,16 @@ impl Worlds {
             }
         }
         let waits = |world: &World| world.done.len() > DONE;
-        if self.all.len() > WORLDS || self.all.iter().any(waits) {
+        self.undecided = self.undecided.saturating_add(1);
+        if self.all.len() > WORLDS
+            || self.undecided > UNDECIDED
+            || self.tired()
+            || self.all.iter().any(waits)
+        {
             self.collapse();
+        }
+        if self.all.len() < 2 {
+            self.undecided = 0;
         }
         self.settle(0);
         true
@@ -345,33 +396,29 @@ impl Worlds {
 
     /// Worlds that go on in the same way are one: what they differ in will never be told.
     fn reduce(&mut self) {
-        let mut kept: Vec<World> = Vec::with_capacity(self.all.len());
+        let single = self.several == 0;
+        let mut kept = Vec::with_capacity(self.all.len());
         for world in self.all.drain(..) {
-            match kept.iter_mut().find(|known| alike(&known.open, &world.open)) {
+            add(&mut kept, sum(&world.open), world, |known, world| {
                 // As long as no second runtime was seen, it is taken that there is none.
-                Some(known) if self.several == 0 && known.breaches != world.breaches => {
-                    if world.breaches < known.breaches {
-                        *known = world;
-                    }
+                if !single || known.breaches == world.breaches {
+                    known.merge(world);
+                } else if world.breaches < known.breaches {
+                    known.clone_from(world);
                 }
-                Some(known) => known.merge(&world),
-                None => kept.push(world),
-            }
+            });
         }
-        self.all = kept;
+        self.all.extend(kept.into_iter().map(|(_, world)| world));
     }
 
     /// Worlds that go on at the same places are one: the figures in which they differ can be told
     /// apart by chance only. `strict` asks that the same records stand at these places.
     fn blur(&mut self, strict: bool) {
-        let mut kept: Vec<World> = Vec::with_capacity(self.all.len());
+        let mut kept = Vec::with_capacity(self.all.len());
         for world in self.all.drain(..) {
-            match kept.iter_mut().find(|known| known.goes_on_like(&world, strict)) {
-                Some(known) => known.blur(&world),
-                None => kept.push(world),
-            }
+            add(&mut kept, places(&world.open, strict), world, World::blur);
         }
-        self.all = kept;
+        self.all.extend(kept.into_iter().map(|(_, world)| world));
     }
 
     /// The packet may be meant for a line of which nothing is known here.
@@ -383,12 +430,12 @@ impl Worlds {
     /// what follows is none of these.
     pub(super) fn reclaim(&mut self) -> Option<Vec<u8>> {
         let [world] = self.all.as_mut_slice() else { return None };
-        let vague = |strand: &Strand| match &strand.body {
+        let vague = |strand: &Strand| match &*strand.body {
             Body::Line(line) => line.vague() && line.begun(),
             Body::Record(_) => false,
         };
         let at = world.open.iter().rposition(vague)?;
-        match world.open.remove(at).body {
+        match &*world.open.remove(at).body {
             Body::Line(line) => Some(line.text().to_vec()),
             Body::Record(_) => None,
         }
@@ -519,7 +566,7 @@ mod tests {
     }
 
     fn read(worlds: &mut Worlds) -> Vec<Option<Snapshot>> {
-        let finish = |strand: Strand| match strand.body {
+        let finish = |strand: Strand| match (*strand.body).clone() {
             Body::Record(mut lane) if !strand.doubtful => lane.finish(),
             Body::Record(_) | Body::Line(_) => None,
         };
