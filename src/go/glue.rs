@@ -376,6 +376,14 @@ impl Assembler {
         if !run.sure && !may {
             return Found::Others;
         }
+        // A line of somebody may begin as a record does: only what goes on behind it is one.
+        if head
+            && first_write
+            && !known
+            && decided(&self.worlds, &run.worlds, &texts, lists) != Some(true)
+        {
+            return Found::Others;
+        }
         if self.settle_end(&mut run, bytes, &texts, may_wait) {
             return Found::Later;
         }
