@@ -9,7 +9,7 @@
 
 use super::entry::Entry;
 use super::line::{Assembler, PACKET};
-use super::pieces::{Pieces, number, of_runtime, split_line};
+use super::pieces::{Pieces, awaits_words, number, of_runtime, split_line};
 use super::scan::{after, first};
 use super::sched::{HEAD, parse};
 use super::strand::Body;
@@ -265,6 +265,10 @@ impl Assembler {
     fn several_writes(&self, bytes: &[u8]) -> bool {
         // The beginning of a long write may end anywhere.
         if bytes.len() == PACKET && self.reopened == 0 {
+            return false;
+        }
+        // The text of a crash can have any shape.
+        if awaits_words(&self.text) && !self.text.is_empty() {
             return false;
         }
         let inside = first(bytes, bytes.len().saturating_sub(1));
