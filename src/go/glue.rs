@@ -211,6 +211,11 @@ impl Assembler {
     pub(super) fn read(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         self.reopened = self.reopened.saturating_sub(1);
         self.worlds.ease(bytes.len());
+        if self.reopened > 0 && self.worlds.confused() {
+            // What was missed makes all that follows doubtful: better to begin anew.
+            self.worlds.end();
+            self.hand_out_packets(out);
+        }
         if !self.waiting.is_empty() {
             self.waiting.push_back(Read { bytes: bytes.to_vec(), whole: true });
             return self.go_on(self.waiting.len() < WAITING, out);
