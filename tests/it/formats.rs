@@ -107,15 +107,16 @@ fn outcome(
         }
     };
     same("exit code", ran.done.code.to_string(), case.code.to_string());
+    same("goroutines reported", report.goroutines.to_string(), found.goroutines.to_string());
+    same("traces reported", format!("{:?}", report.traces), format!("{:?}", found.traces));
+    same("lines reported", report.lines.to_string(), found.lines.to_string());
     if case.live {
-        return Some(outcome::normal(&live.text(), case.loose));
+        let both = format!("{}in a file:\n{}", live.text(), report.text());
+        return Some(outcome::normal(&both, case.loose));
     }
     same("goroutines live", live.goroutines.to_string(), found.goroutines.to_string());
-    same("goroutines reported", report.goroutines.to_string(), found.goroutines.to_string());
     same("traces live", format!("{:?}", live.traces), format!("{:?}", found.traces));
-    same("traces reported", format!("{:?}", report.traces), format!("{:?}", found.traces));
     same("lines live", live.text.join("\n"), found.text.join("\n"));
-    same("lines reported", report.lines.to_string(), found.lines.to_string());
     let text = std::mem::take(&mut live.text);
     same("crash and groups, live and reported", live.text(), report.text());
     live.text = text;
