@@ -246,6 +246,20 @@ def reap(front, child, count):
     return used, wall, left
 
 
+def answers(pid, said, times, pause):
+    """From kill(2) to the byte the child answers with, us, so many times."""
+    found = []
+    for _ in range(times):
+        time.sleep(pause)
+        start = time.perf_counter()
+        os.kill(pid, signal.SIGUSR1)
+        os.read(said, 1)
+        found.append((time.perf_counter() - start) * 1e6)
+    end(pid)
+    os.close(said)
+    return sorted(found)
+
+
 def latencies(front, child, times):
     """From kill(2) to the byte the child answers with, us."""
     said_read, said_write = os.pipe()
@@ -254,16 +268,7 @@ def latencies(front, child, times):
     os.read(said_read, 1)
     if front:
         asleep(pid, child)
-    found = []
-    for _ in range(times):
-        time.sleep(0.002)
-        start = time.perf_counter()
-        os.kill(pid, signal.SIGUSR1)
-        os.read(said_read, 1)
-        found.append((time.perf_counter() - start) * 1e6)
-    end(pid)
-    os.close(said_read)
-    return statistics.median(found)
+    return statistics.median(answers(pid, said_read, times, 0.002))
 
 
 def flooded(front, child, times, log):
@@ -281,18 +286,9 @@ def flooded(front, child, times, log):
         os.close(write)
     os.read(said_read, 1)
     time.sleep(0.1)
-    found = []
-    for _ in range(times):
-        time.sleep(0.005)
-        start = time.perf_counter()
-        os.kill(pid, signal.SIGUSR1)
-        os.read(said_read, 1)
-        found.append((time.perf_counter() - start) * 1e6)
-    end(pid)
-    os.close(said_read)
+    found = answers(pid, said_read, times, 0.005)
     if reader:
         reader.wait()
-    found.sort()
     return found[len(found) // 2], found[len(found) * 99 // 100]
 
 

@@ -171,7 +171,7 @@ impl Classifier {
             && let Some((procs, goroutines)) = before.size()
         {
             match self.longest.iter_mut().find(|(of, _)| *of == procs) {
-                Some((_, most)) if goroutines < *most => before.cut(),
+                Some((_, most)) if goroutines < *most => before.torn(),
                 Some((_, most)) => *most = goroutines,
                 None => {
                     self.longest.truncate(RUNTIMES);

@@ -45,11 +45,6 @@ impl Gathering {
         (!self.mixed && self.sound()).then_some((self.snapshot.gomaxprocs, goroutines))
     }
 
-    /// The list does not go on to its end.
-    pub(crate) fn cut(&mut self) {
-        self.torn();
-    }
-
     /// Whether its Ps and Ms were all listed: what can still come are Gs.
     pub(crate) fn listed(&self) -> bool {
         self.last == Some(0)
@@ -120,7 +115,8 @@ impl Gathering {
         Says::Belongs
     }
 
-    fn torn(&mut self) {
+    /// A line of it is missing.
+    pub(crate) fn torn(&mut self) {
         self.snapshot.detail.get_or_insert_default().partial = true;
     }
 }
@@ -279,7 +275,7 @@ mod tests {
             gathering.line(line.as_bytes());
         }
         assert_eq!(gathering.size(), Some((2, 1)));
-        gathering.cut();
+        gathering.torn();
         assert_eq!(gathering.size(), None);
         assert!(gathering.finish().detail.unwrap().partial);
     }

@@ -31,7 +31,7 @@ const WORLDS: usize = 32;
 /// Assignments behind which no read is looked at closely.
 const CONFUSED: usize = 5;
 /// Packets after which what could not be decided until then is damaged: several lines.
-const UNDECIDED: u32 = 300;
+const UNSETTLED: u32 = 300;
 /// Assignments that may be looked at for a read in the long run, at most, and beside that at once:
 /// whoever prints in confusion for long would have to wait for us otherwise.
 const EASE: usize = 1024;
@@ -167,7 +167,7 @@ pub(super) struct Worlds {
     /// with, and what one runtime alone would explain is not taken for the explanation.
     several: u32,
     /// Packets since there was one assignment only.
-    undecided: u32,
+    unsettled: u32,
     /// Assignments that were looked at, less what was allowed for it; copies made for a closer
     /// look spend from the same purse.
     effort: Rc<Cell<usize>>,
@@ -181,7 +181,7 @@ impl Default for Worlds {
             all: vec![World::default()],
             opened: 0,
             several: 0,
-            undecided: 0,
+            unsettled: 0,
             effort: Rc::default(),
             ready: Vec::new(),
         }
@@ -379,16 +379,16 @@ impl Worlds {
             }
         }
         let waits = |world: &World| world.done.len() > DONE;
-        self.undecided = self.undecided.saturating_add(1);
+        self.unsettled = self.unsettled.saturating_add(1);
         if self.all.len() > WORLDS
-            || self.undecided > UNDECIDED
+            || self.unsettled > UNSETTLED
             || self.tired()
             || self.all.iter().any(waits)
         {
             self.collapse();
         }
         if self.all.len() < 2 {
-            self.undecided = 0;
+            self.unsettled = 0;
         }
         self.settle(0);
         true
