@@ -552,6 +552,11 @@ impl Diagnosis {
         self.stall.map(|stall| stall.kind.word())
     }
 
+    /// Since when the stall lasts.
+    pub(super) fn stalled_since(&self) -> Option<Mono> {
+        self.stall.map(|stall| stall.since)
+    }
+
     /// The program has ended, and by a crash that it has told of or not.
     pub(super) fn settle(&mut self, crashed: bool, session: &mut Session) {
         self.journal.settle(crashed, &mut session.outbox);

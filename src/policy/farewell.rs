@@ -60,14 +60,16 @@ pub(super) fn say(session: &mut Session, now: Now, actions: &mut Vec<Action>) {
     }
     if let Some(mut diagnosis) = session.diagnosis.take() {
         // What led to a bad end; one that was asked for is none.
-        if code != Code::SUCCESS && !(end.by == By::Signal && session.shutdown.asked().is_some()) {
+        if code != Code::SUCCESS && !was_asked_for(session, &end) {
             diagnosis.pour_ring(session);
         }
         diagnosis.settle(end.crashed(), session);
         session.diagnosis = Some(diagnosis);
     }
     if !seen_by_itself(session, &end) {
-        if let Some(verdict) = end.verdict.as_ref().filter(|verdict| is_news(session, verdict)) {
+        if let Some(verdict) =
+            end.verdict.as_ref().filter(|verdict| is_news(session, &end, verdict))
+        {
             session.outbox.post(now.wall, Class::Vital, &verdict.record());
         }
         let record = last(session, now, &end, code, &sentence);
@@ -87,10 +89,17 @@ fn seen_by_itself(session: &Session, end: &End) -> bool {
 }
 
 /// An end of its own that is bad gets a verdict; one that was asked for is no crash, and what
-/// goinit ended has been judged.
-fn is_news(session: &Session, verdict: &Verdict) -> bool {
+/// goinit ended, or stalled until somebody ended it, has been judged.
+fn is_news(session: &Session, end: &End, verdict: &Verdict) -> bool {
     let own = matches!(session.shutdown.reason(), None | Some(Reason::CrashHang));
-    own && session.shutdown.asked().is_none() && verdict.class != Judged::Ok
+    let told = matches!(verdict.class, Judged::Ok | Judged::Stalled | Judged::Slow);
+    own && !told && !was_asked_for(session, end)
+}
+
+/// Whether somebody asked goinit for this end. A crash on the way there is one all the same.
+fn was_asked_for(session: &Session, end: &End) -> bool {
+    let class = end.verdict.as_ref().map(|verdict| verdict.class);
+    session.shutdown.asked().is_some() && !matches!(class, Some(Judged::Crashed | Judged::Killed))
 }
 
 /// The last record.
@@ -165,6 +174,7 @@ fn end(session: &Session, now: Now) -> End {
         crash: diagnosis.and_then(Diagnosis::crash),
         dump: diagnosis.and_then(Diagnosis::dump),
         oom: session.end.as_ref().is_some_and(|end| end.oom_kills.is_some_and(|kills| kills > 0)),
+        asked: session.shutdown.asked().is_some(),
         ran: now.mono.since(session.birth.at),
     };
     match session.shutdown.reason() {
@@ -210,13 +220,24 @@ fn end(session: &Session, now: Now) -> End {
         "signal" => ("signal", By::Signal),
         _ => ("unknown", By::Goinit),
     };
-    let asked = session.shutdown.asked().is_some_and(|_| by == By::Signal);
-    let asked = if asked { " after it was asked to end" } else { "" };
+    let asked = if seen.asked && found.class == Judged::Stopped {
+        " after it was asked to end"
+    } else {
+        ""
+    };
     // The sentence of a plain exit names its code already.
     let code = match found.cause {
         "finished" | "exit-code" => String::new(),
         _ => format!("; exit code {}", own.0),
     };
+    let since = diagnosis.and_then(Diagnosis::stalled_since).map(|since| now.mono.since(since));
+    // Who ends a program that hangs does not make it anything else.
+    let hung = judged.filter(|_| found.class == Judged::Stopped).filter(Verdict::condemns);
+    if let (Some(since), Some(hung)) = (since, hung) {
+        let (after, end) = (verdict::span(since), found.sentence);
+        let sentence = format!("stalled for {after}, and {end}{asked}{because}{code}");
+        return End { code: own, cause, by, sentence, verdict: Some(Verdict { since, ..hung }) };
+    }
     let sentence = format!("{}{asked}{code}", found.sentence);
     End { code: own, cause, by, sentence, verdict: Some(found) }
 }

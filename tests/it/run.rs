@@ -102,6 +102,37 @@ fn sigterm_reaches_a_graceful_program_and_its_code_comes_back() {
 }
 
 #[test]
+fn a_signal_from_outside_is_no_crash_and_one_of_its_own_fault_is() {
+    let Some(sleeper) = program("ok-sleep", VERSION) else { return };
+    let message = TempDir::new();
+    let file = message.0.join("message");
+    for (direct, verdicts) in [(true, 1), (false, 0)] {
+        fs::write(&file, "").unwrap();
+        let option = format!("--termination-log={}", file.display());
+        let started = run(&[&option], &sleeper).start();
+        started.wait_for_record("go.sched", Duration::from_secs(20));
+        if direct {
+            assert!(support::kill(started.children()[0], libc::SIGTERM));
+        } else {
+            started.signal(libc::SIGTERM);
+        }
+        let done = started.wait(Duration::from_secs(10));
+        whole(&done);
+        ended(&done, 143, "signal", "signal");
+        let exit = done.named("goinit.exit").pop().unwrap();
+        assert_eq!(exit["verdict"]["class"], "stopped", "{exit}");
+        assert_eq!(done.named("goinit.verdict").len(), verdicts, "{}", done.stderr());
+        let left = fs::read_to_string(&file).unwrap();
+        assert!(left.starts_with(exit["message"].as_str().unwrap()), "{left}");
+        assert!(left.contains(r#""verdict":"signal""#), "{left}");
+    }
+    let Some(crash) = program("crash", VERSION) else { return };
+    let done = run(&[], &crash).env("SCN_MODE", "sigsegv").finish();
+    let exit = done.named("goinit.exit").pop().unwrap();
+    assert_eq!(exit["verdict"]["class"], "crashed", "{exit}");
+}
+
+#[test]
 fn an_oom_kill_is_told_from_any_other_sigkill() {
     let Some(eater) = program("oom-kill", VERSION) else { return };
     let Some(group) = Group::memory(64 << 20) else { return };

@@ -94,8 +94,12 @@ pub fn verdict(story: &Story, given: Option<Given>) -> Option<Told> {
 
 fn own(story: &Story, given: Option<Given>) -> Told {
     let ended_by_goinit = story.exit.by.as_deref() == Some("goinit");
-    let final_word = |told: &&Told| matches!(told.class.as_str(), "crashed" | "killed");
-    if let Some(told) = story.told.as_ref().filter(final_word) {
+    // What was said of the end itself, and a stall that the end did not change.
+    let concluded = |told: &&Told| {
+        let words = (told.class.clone(), told.cause.clone());
+        matches!(told.class.as_str(), "crashed" | "killed") || story.exit.verdict == Some(words)
+    };
+    if let Some(told) = story.told.as_ref().filter(concluded) {
         return told.clone();
     }
     let crashed = story.exit.cause.as_deref() == Some("crash");
@@ -116,7 +120,8 @@ fn own(story: &Story, given: Option<Given>) -> Told {
         let oom = oom(story, given);
         let ran = story.now().since(crate::units::Mono(0));
         let dump = story.goroutines();
-        let end = End { ending, crash: crash.as_ref(), dump: dump.as_ref(), oom, ran };
+        let asked = story.exit.verdict.as_ref().is_some_and(|(class, _)| class == "stopped");
+        let end = End { ending, crash: crash.as_ref(), dump: dump.as_ref(), oom, asked, ran };
         let mut told = at_crash(story, Told::of(of_end(&end), "exit"));
         // What the run itself concluded stands, also where less is left of what it saw.
         if let Some((class, cause)) = &story.exit.verdict {
@@ -207,7 +212,7 @@ fn raw(story: &Story, given: Option<Given>) -> Told {
         let told = ending.or(crash.as_ref().map(|_| Ending::Exited(2)));
         let oom = given.is_some_and(|given| given.oom);
         let dump = story.seen.as_ref().filter(|seen| seen.whole).map(|seen| &seen.goroutines);
-        let end = End { ending: told, crash: crash.as_ref(), dump, oom, ran };
+        let end = End { ending: told, crash: crash.as_ref(), dump, oom, asked: false, ran };
         let basis = if given.is_some() { "exit" } else { "dump" };
         return at_crash(story, Told::of(of_end(&end), basis));
     }

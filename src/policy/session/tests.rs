@@ -99,3 +99,44 @@ fn words_that_stand_alone_for_a_while_are_a_line_until_a_traceback_follows() {
     let panics: Vec<_> = all.lines().filter(|line| line.contains("go.panic")).collect();
     assert!(panics.len() == 1 && panics[0].contains("\"proven\":true"), "{all}");
 }
+
+/// The log of a program that ended so, asked by a signal to goinit or not.
+fn log_of_end(asked: Option<Signal>, ending: Ending, words: &str) -> String {
+    let mut session = session();
+    let now = Now { mono: Mono(1), wall: Wall(0) };
+    if let Some(signal) = asked {
+        let _ = session.step(now, &Event::Signal(Received { signal, from: Some(Pid(1)) }));
+    }
+    log_until(session, &[words], ending)
+}
+
+#[test]
+fn who_asked_for_the_end_is_told_from_a_crash() {
+    let signalled = |signal| Ending::Signalled { signal, core: false };
+    let (term, kill) = (signalled(Signal::TERM), signalled(Signal::KILL));
+    let (abort, two) = (signalled(Signal::ABRT), Ending::Exited(2));
+    let panic = "panic: boom\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:1 +0x1\n\n";
+    let request = Some(Signal::TERM);
+    let cases = [
+        (request, term, "", "stopped/signal", 0),
+        (request, kill, "", "stopped/signal", 0),
+        (request, Ending::Exited(1), "", "stopped/exit-code", 0),
+        (request, abort, "", "crashed/signal", 1),
+        (request, two, panic, "crashed/panic", 1),
+        (request, Ending::Exited(0), "", "ok/finished", 0),
+        (None, term, "", "stopped/signal", 1),
+        (None, kill, "", "stopped/signal", 1),
+        (None, abort, "", "crashed/signal", 1),
+        (None, Ending::Exited(1), "", "crashed/exit-code", 1),
+    ];
+    for (asked, ending, words, expected, verdicts) in cases {
+        let log = log_of_end(asked, ending, words);
+        let (class, cause) = expected.split_once('/').unwrap();
+        let exit = log.lines().last().unwrap();
+        let words = format!("\"verdict\":{{\"class\":\"{class}\",\"cause\":\"{cause}\"}}");
+        assert!(exit.contains("goinit.exit") && exit.contains(&words), "{ending:?}: {log}");
+        assert_eq!(log.matches("\"goinit.verdict\"").count(), verdicts, "{ending:?}: {log}");
+        let after = class == "stopped" && asked.is_some();
+        assert_eq!(exit.contains("after it was asked to end"), after, "{ending:?}: {log}");
+    }
+}

@@ -18,6 +18,8 @@ pub struct End<'a> {
     pub dump: Option<&'a Goroutines>,
     /// Whether the kernel killed somebody in its memory cgroup.
     pub oom: bool,
+    /// Whether somebody had asked for the end by a signal to goinit.
+    pub asked: bool,
     /// How long it ran.
     pub ran: Duration,
 }
@@ -36,6 +38,10 @@ pub fn of_end(end: &End<'_>) -> Verdict {
         }
     };
     let mut verdict = super::with(found, end.ran);
+    if verdict.cause == "exit-code" && end.asked {
+        // Many a program answers a request to end with a code of its own.
+        (verdict.class, verdict.next) = (Class::Stopped, "nothing, if it may end with that code");
+    }
     if end.ending.is_none() && end.crash.is_some() {
         verdict.sentence.push_str("; it has not ended since");
         super::super::record::shorten(&mut verdict.sentence, super::super::record::MESSAGE_LIMIT);
@@ -73,14 +79,7 @@ fn crashed(crash: &Crash, dump: Option<&Goroutines>) -> Finding {
             format!("panic: {text}{at}"),
             "the first frame of the program itself in the trace is the place",
         ),
-        "signal" => {
-            let text = text.split(':').next().unwrap_or(text);
-            (
-                "signal",
-                format!("the program was ended by {text} from outside"),
-                "find out who sent it; a Go program does not send it to itself",
-            )
-        }
+        "signal" => return signalled(text.split(':').next().unwrap_or(text), "").at(spot),
         _ if deadlock => (
             "deadlock",
             format!("fatal error: {text}{at}"),
@@ -128,12 +127,43 @@ fn ended(ending: Ending, oom: bool) -> Finding {
                 .next("raise the memory limit, or set GOMEMLIMIT and find what holds memory")
         }
         Ending::Signalled { signal, core } => {
-            let core = if core { ", core dumped" } else { "" };
-            let sentence = format!("the program was ended by {signal}{core}");
-            Finding::new(Class::Crashed, "signal", Confidence::Certain, sentence)
-                .next("find out who sent it: `goinit.signal` records show what came through goinit")
+            signalled(&signal.to_string(), if core { ", core dumped" } else { "" })
         }
     }
+}
+
+/// Signals that a program brings upon itself: a fault, abort(3), what the kernel does not let it
+/// do, a write that nobody reads. Any other one comes from somebody who wants it to end.
+const OWN: [&str; 11] = [
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGILL",
+    "SIGPIPE",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSYS",
+    "SIGTRAP",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+
+/// Ended by a signal, with or without its runtime saying so.
+fn signalled(signal: &str, core: &str) -> Finding {
+    let (class, next) = if OWN.contains(&signal) {
+        (
+            Class::Crashed,
+            "a program brings it upon itself, by a fault in C code, abort(3) or a broken pipe: look \
+             at what it did last",
+        )
+    } else {
+        (
+            Class::Stopped,
+            "find out who sent it: `goinit.signal` records show what came through goinit",
+        )
+    };
+    let sentence = format!("the program was ended by {signal}{core}");
+    Finding::new(class, "signal", Confidence::Certain, sentence).next(next)
 }
 
 #[cfg(test)]
@@ -147,6 +177,7 @@ mod tests {
             crash: crash.as_ref(),
             dump: None,
             oom,
+            asked: false,
             ran: Duration::from_secs(3),
         };
         let verdict = of_end(&end);
@@ -190,7 +221,7 @@ mod tests {
         let crash = Crash { kind: "panic", message: "boom".to_owned() };
         let ending = Some(Ending::Exited(2));
         let (crash, dump, ran) = (Some(&crash), Some(&dump), Duration::ZERO);
-        let verdict = of_end(&End { ending, crash, dump, oom: false, ran });
+        let verdict = of_end(&End { ending, crash, dump, oom: false, asked: false, ran });
         assert_eq!(verdict.place.as_deref(), Some("main.load (/src/app.go:7)"));
         assert_eq!(verdict.sentence, "panic: boom in main.load (app.go:7)");
     }
@@ -199,16 +230,39 @@ mod tests {
     fn a_kill_is_out_of_memory_only_when_the_kernel_says_so() {
         let killed = Ending::Signalled { signal: Signal::KILL, core: false };
         check(killed, None, true, "killed/oom");
-        check(killed, None, false, "crashed/signal");
+        check(killed, None, false, "stopped/signal");
         let terminated = Ending::Signalled { signal: Signal::TERM, core: false };
-        check(terminated, None, true, "crashed/signal");
+        check(terminated, None, true, "stopped/signal");
+    }
+
+    #[test]
+    fn only_a_signal_of_its_own_fault_is_a_crash() {
+        for number in 1..=64 {
+            let own = [4, 5, 6, 7, 8, 11, 13, 16, 24, 25, 31].contains(&number);
+            let expected = if own { "crashed/signal" } else { "stopped/signal" };
+            check(Ending::Signalled { signal: Signal(number), core: false }, None, false, expected);
+        }
+        check(Ending::Exited(2), Some(("signal", "SIGQUIT: quit")), false, "stopped/signal");
+    }
+
+    #[test]
+    fn a_code_after_a_request_to_end_is_no_crash_and_a_panic_is_one() {
+        let panic = Crash { kind: "panic", message: "boom".to_owned() };
+        let class = |code, crash| {
+            let ending = Some(Ending::Exited(code));
+            let (dump, oom, asked, ran) = (None, false, true, Duration::ZERO);
+            of_end(&End { ending, crash, dump, oom, asked, ran }).class
+        };
+        assert_eq!(class(0, None), Class::Ok);
+        assert_eq!(class(1, None), Class::Stopped);
+        assert_eq!(class(2, Some(&panic)), Class::Crashed);
     }
 
     #[test]
     fn a_crash_that_does_not_end_is_said_to_hang() {
         let crash = Crash { kind: "fatal", message: "sync: unlock of unlocked mutex".to_owned() };
-        let end =
-            End { ending: None, crash: Some(&crash), dump: None, oom: false, ran: Duration::ZERO };
+        let (crash, dump, ran) = (Some(&crash), None, Duration::ZERO);
+        let end = End { ending: None, crash, dump, oom: false, asked: false, ran };
         let verdict = of_end(&end);
         assert_eq!(verdict.cause, "fatal");
         assert!(verdict.sentence.ends_with("it has not ended since"), "{}", verdict.sentence);
