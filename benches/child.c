@@ -1,6 +1,6 @@
 /* Children for benches/inits.py, without a C library: what they cost is the kernel's own price.
- * MODE is exit, sleep, orphans, echo, lines, json, blocks, clock, json-blocks, flood or
- * flood-lines. Linux on x86_64 and aarch64. */
+ * MODE is exit, sleep, orphans, echo, lines, json, blocks, clock, json-blocks, flood, flood-lines
+ * or read. Linux on x86_64 and aarch64. */
 #include <asm/unistd.h>
 #include <stdint.h>
 
@@ -15,6 +15,7 @@
 #define JSON_BLOCKS 9
 #define FLOOD 10
 #define FLOOD_LINES 11
+#define READ 12
 
 static long call(long number, long a, long b, long c, long d, long e) {
 #if defined(__x86_64__)
@@ -108,7 +109,7 @@ static void flood(void) {
     echo();
 }
 
-/* CPU time of this process and of its parent up to here, ns. */
+/* Says the CPU time of this process and of its parent up to here, ns. */
 static void clocks(void) {
     int64_t times[4] = {0};
     long parent = call(__NR_getppid, 0, 0, 0, 0, 0);
@@ -116,11 +117,17 @@ static void clocks(void) {
     call(__NR_clock_gettime, (~parent << 3) | 2 /* the same of another */, (long)&times[2], 0, 0, 0);
     int64_t sums[2] = {times[0] * 1000000000 + times[1], times[2] * 1000000000 + times[3]};
     put(1, (const char *)sums, sizeof sums);
-    nap();
+}
+
+/* Does nothing with standard input but to read it. */
+static void take(void) {
+    static char buffer[64 << 10];
+    while (call(__NR_read, 0, (long)buffer, sizeof buffer, 0, 0) > 0) {}
 }
 
 __attribute__((used)) static void run(void) {
-    if (MODE == CLOCK) clocks();
+    if (MODE == CLOCK) clocks(), nap();
+    if (MODE == READ) take(), quit();
     if (MODE == EXIT) quit();
     if (MODE == SLEEP) nap();
     if (MODE == ORPHANS) orphans();
@@ -131,6 +138,7 @@ __attribute__((used)) static void run(void) {
         if (MODE == BLOCKS || MODE == JSON_BLOCKS) put(2, block, size);
         else for (long at = 0; at < size; at += 120) put(2, block + at, 120);
     }
+    clocks();
     quit();
 }
 

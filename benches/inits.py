@@ -2,11 +2,12 @@
 """Measures inits side by side: size, start-up, memory, wake-ups, orphans, signals, stderr; and what
 the watchdog costs beside an idle Go program.
 
-    benches/inits.py [--quick] [--bin PATH] [--orphans N] [--no-stderr]
+    benches/inits.py [--quick] [--bin PATH] [--orphans N] [--only PART]
 
 Each round measures every init once, so that noise of the machine meets all of them. A cell is the
-median and, in brackets, smallest and largest; below the table each target is met or missed. Every init is PID 1 of a PID namespace of its own;
-that needs root. CPU time is what the kernel's scheduler counted (schedstat, rusage).
+median and, in brackets, smallest and largest; below a table each target is met or missed. Every
+init is PID 1 of a PID namespace of its own; that needs root. CPU time is what the kernel's
+scheduler counted (schedstat, rusage).
 """
 
 import argparse
@@ -27,7 +28,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 CLONE_NEWPID = 0x20000000
 MODES = {"exit": 1, "sleep": 2, "orphans": 3, "echo": 4, "lines": 5, "json": 6, "blocks": 7,
-         "clock": 8, "json-blocks": 9, "flood": 10, "flood-lines": 11}
+         "clock": 8, "json-blocks": 9, "flood": 10, "flood-lines": 11, "read": 12}
 BLOCK = 120 * 540
 # Becomes the command in a process whose pipe2(2) refuses O_DIRECT, as gVisor's does: goinit then
 # reads a plain byte stream.
@@ -166,7 +167,8 @@ def switches(pid):
 @contextlib.contextmanager
 def one_cpu():
     """On one CPU, and nobody interrupts whom he wakes: what an init does after its child's exec
-    does not get into what it takes until then."""
+    does not get into what it takes until then, and where two processes share a pipe it is not
+    chance which of them waits for the other how often."""
     cpus, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
     os.sched_setaffinity(0, {max(cpus)})
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -198,13 +200,18 @@ def until_sleep(front, child):
     return used
 
 
+def spent(usage):
+    """CPU seconds of a process that was waited for, and of those that it had waited for."""
+    return usage.ru_utime + usage.ru_stime
+
+
 def start_and_end(front, child):
     """CPU of a whole run of a child that exits at once, us."""
     pid = spawn([*front, child])
     _, code, usage = os.wait4(pid, 0)
     if code:
         raise RuntimeError(f"{front} ended with {code}")
-    return (usage.ru_utime + usage.ru_stime) * 1e6
+    return spent(usage) * 1e6
 
 
 def at_rest(front, child, seconds):
@@ -292,44 +299,34 @@ def flooded(front, child, times, log):
     return found[len(found) // 2], found[len(found) * 99 // 100]
 
 
-def through(front, child, size, packet=True):
-    """(MB/s by the clock, MB per second of the reader's CPU) of `size` bytes on stderr.
-
-    Without an init, cat reads a pipe."""
-    if front:
-        launch = [] if packet else [sys.executable, "-I", "-S", "-c", NO_PACKETS]
-        start = time.monotonic()
-        _, code, usage = os.wait4(spawn([*launch, *front, child]), 0)
-        wall = time.monotonic() - start
-        # What the writer and the launcher need by themselves.
-        _, _, alone = os.wait4(spawn([*launch, child]), 0)
-        if launch:
-            wall -= max(0.0, alone.ru_utime + alone.ru_stime - writer_cpu(child))
-        used = usage.ru_utime + usage.ru_stime - alone.ru_utime - alone.ru_stime
-    else:
-        read, write = os.pipe2(os.O_DIRECT if packet else 0)
-        null = os.open("/dev/null", os.O_WRONLY)
-        start = time.monotonic()
-        cat = subprocess.Popen(["cat"], stdin=read, stdout=null)
-        os.close(read)
-        os.close(null)
-        writer = subprocess.Popen([child], stderr=write)
-        os.close(write)
-        writer.wait()
-        _, code, usage = os.wait4(cat.pid, 0)
-        cat.returncode = 0
-        wall = time.monotonic() - start
-        used = usage.ru_utime + usage.ru_stime
+def recorded(init, children, child, packets):
+    """(seconds, CPU seconds of the init) for all that its child writes to stderr."""
+    launch = [] if packets else [sys.executable, "-I", "-S", "-c", NO_PACKETS]
+    said_read, said_write = os.pipe()
+    start = time.monotonic()
+    _, code, usage = os.wait4(spawn([*launch, *init, child], out=said_write), 0)
+    wall = time.monotonic() - start
+    os.close(said_write)
     if code:
-        raise RuntimeError(f"{front} ended with {code}")
-    return size / wall / 1e6, size / max(used, 1e-6) / 1e6
+        raise RuntimeError(f"{init} ended with {code}")
+    # The init has waited for the child, which says what of it all was its own.
+    writer = struct.unpack("qq", os.read(said_read, 16))[0] / 1e9
+    os.close(said_read)
+    launcher = spent(os.wait4(spawn([*launch, children["exit"][0]]), 0)[2])
+    return wall - launcher, spent(usage) - writer - launcher
 
 
-def writer_cpu(child):
-    """CPU seconds the writer needs by itself, into /dev/null."""
-    pid = spawn([child])
-    usage = os.wait4(pid, 0)[2]
-    return usage.ru_utime + usage.ru_stime
+def piped(reader, child, packets):
+    """(seconds, CPU seconds of the reader) for all that the child writes into a pipe."""
+    read, write = os.pipe2(os.O_DIRECT if packets else 0)
+    start = time.monotonic()
+    reader = subprocess.Popen(reader, stdin=read, stdout=subprocess.DEVNULL)
+    os.close(read)
+    writer = subprocess.Popen([child], stdout=subprocess.DEVNULL, stderr=write)
+    os.close(write)
+    writer.wait()
+    _, reader.returncode, usage = os.wait4(reader.pid, 0)
+    return time.monotonic() - start, spent(usage)
 
 
 def cell(values, digits=0):
@@ -359,20 +356,49 @@ TARGETS = [(UNTIL_EXEC, 1.2), (UNTIL_SLEEP, 1.2), (RSS, 1.2), (WAKE_UPS, None), 
            (REAPED, 1.2)]
 
 
+# Standard error: how the child writes it, how it is read, and what goinit is to manage; of packets
+# a part of what a reader does that does nothing with them.
+ONE_EACH, BLOCKS = "one write a line", "64 KB a write"
+PACKETS, STREAM = "packets", "stream"
+PER_CPU = "MB per CPU second of the reader"
+TAKEN_IN = [(f"text, {ONE_EACH}", 250), (f"text, {BLOCKS}", 250), (f"JSON, {ONE_EACH}", 500),
+            (f"JSON, {BLOCKS}", 500)]
+OF_READ = 0.5
+
+
+def median(rows, title, name):
+    """What a cell begins with; nothing if there is none."""
+    text = dict(rows)[title].get(name, "").split(" ")[0]
+    return float(text) if text else None
+
+
+def verdict(title, figure, target, met):
+    print(f"{title.strip()}: {figure}, target {target}: {'met' if met else 'missed'}")
+
+
 def verdicts(rows):
     """One line for each target: met or missed, and by how much."""
-    figures = dict(rows)
     for title, times in TARGETS:
-        ours, theirs = (figures[title].get(name, "").split(" ")[0] for name in ("goinit", "tini-static"))
-        if not ours or not theirs:
+        ours, theirs = (median(rows, title, name) for name in ("goinit", "tini-static"))
+        if ours is None or theirs is None:
             continue
-        ours, theirs = float(ours), float(theirs)
         if times is None:
-            print(f"{title.strip()}: {ours:g}, target 0: {'met' if ours == 0 else 'missed'}")
+            verdict(title, f"{ours:g}", 0, ours == 0)
         else:
             ratio = ours / theirs if theirs else float("inf")
-            word = "met" if ratio <= times else "missed"
-            print(f"{title.strip()}: {ratio:.2f} x tini-static, target {times} x: {word}")
+            verdict(title, f"{ratio:.2f} x tini-static", f"{times} x", ratio <= times)
+
+
+def stderr_verdicts(rows):
+    """The same for the way from standard error into records."""
+    for title, target in TAKEN_IN:
+        ours = median(rows, f"{title}: {PER_CPU}", f"goinit, {STREAM}")
+        verdict(f"{title}, {STREAM}", f"{ours:g} {PER_CPU}", target, ours >= target)
+    title = f"text, {ONE_EACH}"
+    ours, bare = (median(rows, f"{title}: {PER_CPU}", f"{reader}, {PACKETS}")
+                  for reader in ("goinit", "read"))
+    verdict(f"{title}, {PACKETS}", f"{ours / bare:.2f} x read", f"{OF_READ} x",
+            ours >= bare * OF_READ)
 
 
 def start_rows(fronts, children, options):
@@ -454,22 +480,25 @@ def work_rows(fronts, children, options):
 
 
 def stderr_rows(children, options):
-    goinit = [options.bin, "--log-full=block", "--"]
+    goinit, bare = [options.bin, "--log-full=block", "--"], [children["read"][0]]
+    readers = {
+        f"goinit, {PACKETS}": lambda child: recorded(goinit, children, child, True),
+        f"goinit, {STREAM}": lambda child: recorded(goinit, children, child, False),
+        f"read, {PACKETS}": lambda child: piped(bare, child, True),
+        f"cat, {PACKETS}": lambda child: piped(["cat"], child, True),
+        f"cat, {STREAM}": lambda child: piped(["cat"], child, False),
+    }
     rows = []
-    for mode, title in [("lines", "text, one write a line"), ("json", "JSON, one write a line"),
-                        ("blocks", "text, 64 KB a write"),
-                        ("json-blocks", "JSON, 64 KB a write")]:
+    for mode, (title, _) in zip(["lines", "blocks", "json", "json-blocks"], TAKEN_IN):
         child, count = children[mode]
-        runs = {}
+        runs = {name: [] for name in readers}
         for _ in range(2 if options.quick else 5):
-            for reader, front in (("goinit", goinit), ("cat", [])):
-                for kind in ("packets", "stream"):
-                    found = through(front, child, count * BLOCK, packet=kind == "packets")
-                    runs.setdefault(f"{reader}, {kind}", []).append(found)
-        for at, unit in enumerate(["MB/s", "MB per CPU second of the reader"]):
+            for name, reader in readers.items():
+                runs[name].append([count * BLOCK / 1e6 / taken for taken in reader(child)])
+        for at, unit in enumerate(["MB/s", PER_CPU]):
             rows.append((f"{title}: {unit}",
                          {name: cell([run[at] for run in found]) for name, found in runs.items()}))
-    return rows, list(runs)
+    return rows, list(readers)
 
 
 def flood_rows(fronts, children, options):
@@ -478,7 +507,7 @@ def flood_rows(fronts, children, options):
     fronts = {"goinit": goinit, "goinit --stderr=raw": [*goinit[:1], "--stderr=raw", "--"],
               **{name: front for name, front in fronts.items() if name == "tini-static"}}
     rows = []
-    for mode, title in [("flood", "64 KB a write"), ("flood-lines", "one write a line")]:
+    for mode, title in [("flood", BLOCKS), ("flood-lines", ONE_EACH)]:
         for place, log in [("a pipe", None), ("/dev/null", "/dev/null")]:
             found = {name: [] for name in fronts}
             for _ in range(1 if options.quick else 5):
@@ -490,13 +519,46 @@ def flood_rows(fronts, children, options):
     return rows, list(fronts)
 
 
+def inits_part(fronts, children, _place, options):
+    size = {name: str(os.path.getsize(front[0])) for name, front in fronts.items() if front}
+    rows = [(SIZE, size), *start_rows(fronts, children, options),
+            *rest_rows(fronts, children, options), *work_rows(fronts, children, options)]
+    table(rows, list(fronts))
+    print()
+    verdicts(rows)
+
+
+def watched_part(_fronts, _children, place, options):
+    if watched := watched_rows(place, options):
+        print("\nan idle Go program, the watchdog on and off")
+        table(watched, list(watched[0][1]))
+
+
+def stderr_part(_fronts, children, _place, options):
+    print("\nstandard error into records, nothing dropped (--log-full=block), log to /dev/null; "
+          "writer and reader on one CPU")
+    with one_cpu():
+        rows, names = stderr_rows(children, options)
+    table(rows, names)
+    print()
+    stderr_verdicts(rows)
+
+
+def flood_part(fronts, children, _place, options):
+    print("\nsignal latency while stderr is written as fast as it is read, us")
+    table(*flood_rows(fronts, children, options))
+
+
+PARTS = {"inits": inits_part, "watched": watched_part, "stderr": stderr_part, "flood": flood_part}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds")
     parser.add_argument("--bin", default=str(PROJECT / "target/release/goinit"), help="the goinit to measure")
     parser.add_argument("--orphans", type=int, default=10_000)
     parser.add_argument("--megabytes", type=int, default=30, help="input of the stderr figures")
-    parser.add_argument("--no-stderr", action="store_true", help="leave the stderr figures out")
+    parser.add_argument("--only", choices=PARTS, help="one of the tables alone")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("inits.py: each init runs in a PID namespace of its own, which needs root")
@@ -505,21 +567,8 @@ def main():
         children = build(place, options)
         print(f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
               f"load {os.getloadavg()[0]:.1f}; median [smallest..largest]")
-        size = {name: str(os.path.getsize(front[0])) for name, front in fronts.items() if front}
-        rows = [(SIZE, size), *start_rows(fronts, children, options),
-                *rest_rows(fronts, children, options), *work_rows(fronts, children, options)]
-        table(rows, list(fronts))
-        print()
-        verdicts(rows)
-        if watched := watched_rows(place, options):
-            print("\nan idle Go program, the watchdog on and off")
-            table(watched, list(watched[0][1]))
-        if options.no_stderr:
-            return
-        print("\nstandard error into records, nothing dropped (--log-full=block), log to /dev/null")
-        table(*stderr_rows(children, options))
-        print("\nsignal latency while stderr is written as fast as it is read, us")
-        table(*flood_rows(fronts, children, options))
+        for part in PARTS.values() if options.only is None else [PARTS[options.only]]:
+            part(fronts, children, place, options)
 
 
 if __name__ == "__main__":
