@@ -5,6 +5,7 @@
 
 use crate::policy::pace::{Found, Pace};
 use crate::sys::fd::{self, Framing};
+use crate::sys::trial::Trial;
 use crate::units::Mono;
 use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,9 +46,7 @@ pub struct Intake {
     buffer: Vec<u8>,
     done: usize,
     side: Option<Side>,
-    /// The program's pipe is small, no descriptor was left for one of our own, or a sandbox does
-    /// not know splice(2).
-    no_side: bool,
+    splice: Splice,
     pace: Pace,
     found: Found,
     /// How much this turn has brought.
@@ -56,6 +55,33 @@ pub struct Intake {
     more: bool,
     /// Until when the pipe is left alone.
     until: Option<Mono>,
+}
+
+/// Whether packets may be moved, which is found out in the first flood.
+#[derive(Debug)]
+enum Splice {
+    /// Nobody has asked.
+    Untried,
+    /// A child tries: a sandbox may end whoever calls splice(2).
+    Tried(Trial),
+    Allowed,
+    /// The program's pipe is small, no descriptor was left for one of our own, or a sandbox does
+    /// not know splice(2).
+    Unfit,
+}
+
+impl Splice {
+    fn is_allowed(&mut self) -> bool {
+        if matches!(self, Self::Untried) {
+            *self = Trial::of_splice().map_or(Self::Unfit, Self::Tried);
+        }
+        if let Self::Tried(trial) = self
+            && let Some(survived) = trial.survived()
+        {
+            *self = if survived { Self::Allowed } else { Self::Unfit };
+        }
+        matches!(self, Self::Allowed)
+    }
 }
 
 /// Packets that were moved out of the program's pipe.
@@ -83,7 +109,7 @@ impl Intake {
             done: 0,
             side: None,
             // With little room in it there is little to be moved at once.
-            no_side: pipe_bytes < SIDE_LEAST,
+            splice: if pipe_bytes < SIDE_LEAST { Splice::Unfit } else { Splice::Untried },
             pace: Pace::new(pipe_bytes, packets),
             found: Found::default(),
             turn: 0,
@@ -181,10 +207,12 @@ impl Intake {
     }
 
     fn read(&mut self) -> Result<usize, Error> {
-        if self.packets && self.pace.floods() && !self.no_side && self.side.is_none() {
-            let made = fd::side_pipe().map(|(reader, writer)| Side { reader, writer, left: 0 });
-            self.no_side = made.is_err();
-            self.side = made.ok();
+        let flood = self.packets && self.pace.floods();
+        if flood && self.side.is_none() && self.splice.is_allowed() {
+            match fd::side_pipe() {
+                Ok((reader, writer)) => self.side = Some(Side { reader, writer, left: 0 }),
+                Err(_) => self.splice = Splice::Unfit,
+            }
         }
         let Some(side) = &mut self.side else {
             return fd::read_over(self.pipe.as_fd(), &mut self.buffer);
@@ -194,7 +222,7 @@ impl Intake {
                 Ok(moved) => side.left = moved,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
                 Err(_) => {
-                    (self.side, self.no_side) = (None, true);
+                    (self.side, self.splice) = (None, Splice::Unfit);
                     return fd::read_over(self.pipe.as_fd(), &mut self.buffer);
                 }
             }
@@ -226,7 +254,12 @@ mod tests {
         fd::set_nonblocking(reader.as_fd()).unwrap();
         let holds = fd::enlarge_pipe(reader.as_fd());
         let known = packets == (framing == Framing::Packets);
-        known.then(|| (Intake::new(reader, framing, holds), File::from(writer)))
+        let mut intake = Intake::new(reader, framing, holds);
+        while packets && !intake.splice.is_allowed() {
+            assert!(!matches!(intake.splice, Splice::Unfit), "splice(2) is not survived");
+            std::thread::yield_now();
+        }
+        known.then(|| (intake, File::from(writer)))
     }
 
     /// All that one turn finds, each piece by itself; turns are a tenth of a millisecond apart.

@@ -13,5 +13,6 @@ pub mod signals;
 pub mod spawn;
 pub mod start;
 pub mod trace;
+pub mod trial;
 pub mod vm;
 pub mod wait;

@@ -29,7 +29,7 @@ const OTHERS: &[&str] = &[
 
 /// The calls without which there is no loop, and what each may answer.
 const VITAL: &[(&str, &[&str])] = &[
-    ("poll", &["EINTR", "ENOMEM"]),
+    ("ppoll", &["EINTR", "ENOMEM"]),
     ("read", &["EINTR", "EAGAIN", "EIO"]),
     ("wait4", &["EINTR", "ECHILD"]),
     ("waitid", &["EINTR", "ECHILD"]),
@@ -95,7 +95,7 @@ fn one_failed_call_of_the_loop_changes_nothing() {
         return;
     }
     let found = calls_of_the_loop();
-    for call in ["poll", "read", "wait4"] {
+    for call in ["ppoll", "read", "wait4"] {
         assert!(found.contains_key(call), "no {call} in the loop: {found:?}");
     }
     let mut wrong = Vec::new();
@@ -120,7 +120,8 @@ fn what_cannot_be_made_is_done_without() {
     if !have("strace") {
         return;
     }
-    let checks: [&[&str]; 8] = [
+    let checks: [&[&str]; 9] = [
+        &["ppoll:error=EPERM"],
         &["pipe2:error=EMFILE"],
         &["eventfd2:error=EMFILE"],
         &["memfd_create:error=EMFILE"],
@@ -144,7 +145,9 @@ fn a_flood_is_whole_whatever_fails_in_it() {
     if !have("strace") {
         return;
     }
-    for fault in ["splice:error=ENOSYS", "splice:error=EAGAIN:when=3+2", "ppoll:error=EINTR"] {
+    for fault in
+        ["splice:error=ENOSYS", "splice:error=EAGAIN:when=3+2", "ppoll:error=EINTR:when=3+2"]
+    {
         let calls = ["-etrace=splice,ppoll".to_owned(), format!("-einject={fault}")];
         let run = Run::new("strace").args(["-q", "-q", "-o", "/dev/null"]).args(calls).arg("--");
         let run = run.arg(goinit()).args(["--log-full=block", "--termination-log=none", "--"]);

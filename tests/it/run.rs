@@ -254,6 +254,27 @@ fn a_log_that_nobody_reads_stops_nothing_and_every_lost_line_is_counted() {
 }
 
 #[test]
+fn a_sandbox_that_kills_for_an_unusual_call_does_not_kill_in_a_flood() {
+    let Some(flood) = program("flood", VERSION) else { return };
+    // Without a filter, too: the child that tries is nobody's orphan.
+    for state in [None, Some(format!("--deadly={}", libc::SYS_splice))] {
+        let mut run = run(&["--log-full=block"], &flood).env("FLOOD_LINES", "20000");
+        if let Some(state) = state {
+            run = run.state(state);
+        }
+        let started = run.start();
+        let through = || started.stdout().contains("still running");
+        assert!(support::wait_until(Duration::from_secs(30), through), "{}", started.stderr());
+        started.signal(libc::SIGTERM);
+        let done = started.wait(Duration::from_secs(10));
+        whole(&done);
+        ended(&done, 0, "completed", "child");
+        let exit = done.named("goinit.exit").pop().unwrap();
+        assert_eq!(exit["counters"]["orphans"], 0, "{exit}");
+    }
+}
+
+#[test]
 fn lost_snapshots_are_counted_apart_from_lost_lines() {
     const LINES: u64 = 20_000;
     let options = ["--stderr=wrap", "--sched-log=all", "--schedtrace=20ms"];

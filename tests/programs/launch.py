@@ -28,13 +28,16 @@ def set_hidden(number, disposition):
         ctypes.CDLL(None).syscall(call, number, action, None, 8)
 
 
-def deny(numbers):
-    """System calls that fail with EPERM from now on (seccomp(2), BPF over the call's number)."""
-    EPERM, LOAD, EQUAL, RETURN = 1, 0x20, 0x15, 0x06
+EPERM, ERRNO, KILL_PROCESS = 1, 0x00050000, 0x80000000
+
+
+def deny(numbers, answer):
+    """System calls that are answered so from now on (seccomp(2), BPF over the call's number)."""
+    LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
     code = [(LOAD, 0, 0, 0)]
     for at, number in enumerate(numbers):
         code.append((EQUAL, len(numbers) - at, 0, number))
-    code += [(RETURN, 0, 0, 0x7FFF0000), (RETURN, 0, 0, 0x00050000 | EPERM)]
+    code += [(RETURN, 0, 0, 0x7FFF0000), (RETURN, 0, 0, answer)]
     program = b"".join(struct.pack("HBBI", *line) for line in code)
     buffer = ctypes.create_string_buffer(program)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -67,7 +70,7 @@ def main():
     set_hidden(33, signal.SIG_DFL)
     os.closerange(3, 1024)
     close, uid, gid = [], None, None
-    denied, kept = [], None
+    denied, answer, kept = [], 0, None
     for option in options:
         name, _, value = option.partition("=")
         if name == "--ignore":
@@ -98,8 +101,9 @@ def main():
             uid = gid = int(value)
         elif name == "--no-new-privs":
             ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        elif name == "--deny":  # numbers of system calls
+        elif name in ("--deny", "--deadly"):  # numbers of system calls
             denied = [int(number) for number in value.split(",")]
+            answer = KILL_PROCESS if name == "--deadly" else ERRNO | EPERM
         elif name == "--keep-capability":
             kept = int(value)
             ctypes.CDLL(None).prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
@@ -127,7 +131,7 @@ def main():
     if kept is not None:
         keep_capability(kept)
     if denied:
-        deny(denied)
+        deny(denied, answer)
     for number in close:
         try:
             os.close(number)
