@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// What `goinit dump --help` prints.
 pub(crate) const HELP: &str = "\
-goinit dump [OPTIONS] PID
+Usage: goinit dump [OPTIONS] PID
 
 Prints every goroutine of a running Go program: state, what it waits for, stack. Reads its
 memory; sends no signal and stops nothing. Works on stripped programs built with Go 1.19 to 1.27.

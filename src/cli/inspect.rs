@@ -350,9 +350,20 @@ fn go_lines(go: &BuildInfo, line: &mut impl FnMut(&str, &str)) {
         }
     }
     if let Some(value) = go.setting("DefaultGODEBUG") {
-        line("GODEBUG", &format!("{value} (default)"));
+        line("GODEBUG", &brief(value));
     }
     line("CPU limit", awareness(go));
+}
+
+/// The settings that have to do with limits; an old go line makes two dozen others.
+fn brief(settings: &str) -> String {
+    let known = ["containermaxprocs=", "updatemaxprocs="];
+    let (told, rest): (Vec<_>, Vec<_>) =
+        settings.split(',').partition(|setting| known.iter().any(|key| setting.starts_with(key)));
+    if told.is_empty() || rest.is_empty() {
+        return format!("{settings} (default)");
+    }
+    format!("{} and {} more (default; --json has all)", told.join(","), rest.len())
 }
 
 fn elf_lines(elf: &Executable, line: &mut impl FnMut(&str, &str)) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What `goinit probe --help` prints.
 pub(crate) const HELP: &str = "\
-goinit probe [OPTIONS] [live|startup]
+Usage: goinit probe [OPTIONS] [live|startup]
 
 Asks the goinit that runs in this container how its program is. Prints one line.
 Needs no port, no file and no network; made for `exec` probes. Any user may ask; another user than

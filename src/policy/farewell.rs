@@ -234,8 +234,14 @@ fn end(session: &Session, now: Now) -> End {
     // Who ends a program that hangs does not make it anything else.
     let hung = judged.filter(|_| found.class == Judged::Stopped).filter(Verdict::condemns);
     if let (Some(since), Some(hung)) = (since, hung) {
-        let (after, end) = (verdict::span(since), found.sentence);
-        let sentence = format!("stalled for {after}, and {end}{asked}{because}{code}");
+        let until = if seen.asked { "it was asked to end" } else { "a signal ended it" };
+        let signal = ending.map_or_else(String::new, |ending| match ending {
+            Ending::Signalled { signal, .. } => format!("{signal}, "),
+            Ending::Exited(_) => String::new(),
+        });
+        let (after, code) = (verdict::span(since), own.0);
+        let sentence =
+            format!("stalled for {after} until {until} ({signal}exit code {code}){because}");
         return End { code: own, cause, by, sentence, verdict: Some(Verdict { since, ..hung }) };
     }
     let sentence = format!("{}{asked}{code}", found.sentence);

@@ -308,9 +308,17 @@ fn rest(evidence: &Evidence, idle: usize, cut: usize) -> Record {
     .into_iter()
     .filter_map(|(source, why)| Some(format!("{source}: {}", why?)))
     .collect();
+    let all = evidence.threads.got().map_or(0, Vec::len);
+    let more = if all > idle { "more " } else { "" };
+    let parked = match idle {
+        0 => format!("no {more}threads are parked"),
+        1 => format!("1 {more}thread is parked"),
+        _ => format!("{idle} {more}threads are parked"),
+    };
     let sentence = match missing.first() {
-        None => format!("{idle} more threads are parked"),
-        Some(first) => format!("{idle} more threads are parked; no {first}"),
+        None => parked,
+        Some(first) if idle == 0 => format!("no {first}"),
+        Some(first) => format!("{parked}; no {first}"),
     };
     Record::new(Severity::Info, "goinit.thread", Origin::Goinit, sentence)
         .put("thread.idle", idle)

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 
 /// What `goinit report --help` prints.
 pub(crate) const HELP: &str = "\
-usage: goinit report [OPTIONS] FILE...|-
+Usage: goinit report [OPTIONS] FILE…|-
 
 Reads the captured log of a Go program and says what happened: the verdict
 first, then where, then the goroutines, the scheduler, package init, garbage

@@ -123,6 +123,10 @@ fn own(story: &Story, given: Option<Given>) -> Told {
         let asked = story.exit.verdict.as_ref().is_some_and(|(class, _)| class == "stopped");
         let end = End { ending, crash: crash.as_ref(), dump: dump.as_ref(), oom, asked, ran };
         let mut told = at_crash(story, Told::of(of_end(&end), "exit"));
+        // The end itself was not judged, because somebody had asked for it.
+        if let Some(sentence) = story.exit.sentence.as_ref().filter(|_| asked) {
+            told.sentence = sentence.split("; exit code").next().unwrap_or(sentence).to_owned();
+        }
         // What the run itself concluded stands, also where less is left of what it saw.
         if let Some((class, cause)) = &story.exit.verdict {
             (told.class, told.cause) = (class.clone(), cause.clone());

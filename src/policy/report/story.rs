@@ -138,6 +138,11 @@ impl Exit {
     #[must_use]
     pub fn words(&self) -> Option<String> {
         let mut text = format!("exit code {}", self.code?);
+        // A signal that ended the program is cause and author at once.
+        if let (Some("signal"), Some(signal)) = (self.cause.as_deref(), &self.signal) {
+            text.push_str(&format!(": {signal}"));
+            return Some(text);
+        }
         for (mark, word) in [(": ", &self.cause), (", by ", &self.by), (", ", &self.signal)] {
             if let Some(word) = word {
                 text.push_str(mark);

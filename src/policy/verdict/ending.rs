@@ -38,9 +38,12 @@ pub fn of_end(end: &End<'_>) -> Verdict {
         }
     };
     let mut verdict = super::with(found, end.ran);
-    if verdict.cause == "exit-code" && end.asked {
+    if end.asked && verdict.cause == "exit-code" {
         // Many a program answers a request to end with a code of its own.
         (verdict.class, verdict.next) = (Class::Stopped, "nothing, if it may end with that code");
+    }
+    if end.asked && verdict.cause == "signal" && verdict.class == Class::Stopped {
+        verdict.next = "nothing";
     }
     if end.ending.is_none() && end.crash.is_some() {
         verdict.sentence.push_str("; it has not ended since");

@@ -169,7 +169,8 @@ fn of_call(case: &Case<'_>, thread: &Thread, call: &Syscall) -> Option<Finding> 
         }
         "open" | "openat" | "openat2" if fifo => {
             let (name, on) = fifo_name(path);
-            let sentence = format!("it opens {name}, and nobody has the other end open");
+            let sentence =
+                format!("it waits to open {name}, of which nobody has the other end open");
             found("fifo", on, sentence, "start the other end first")
         }
         "read" | "readv" if fifo => {
