@@ -338,7 +338,10 @@ impl Session {
         } else {
             format!("{signal} is due: passed on to the program")
         };
-        let record = Record::new(Severity::Warn, "goinit.signal", Origin::Goinit, message)
+        // What was only held back is as it should be.
+        let planned = signal != Signal::KILL && self.shutdown.reason().is_none();
+        let severity = if planned { Severity::Info } else { Severity::Warn };
+        let record = Record::new(severity, "goinit.signal", Origin::Goinit, message)
             .put("signal.name", signal.to_string());
         self.outbox.post(now.wall, Class::Vital, &record);
         actions.push(Action::Send(self.target(), signal));

@@ -25,6 +25,10 @@ pub struct Clock {
     pub now: Mono,
     /// The collector's time of the story's zero.
     pub origin: Option<Wall>,
+    /// The collector's first stamp, and whether a later one was another: whoever reads a whole file
+    /// at once stamps all of it alike, which tells nothing.
+    stamp: Option<Wall>,
+    stamps_move: bool,
     /// The story's zero in the time that the program states itself.
     stated: Option<Wall>,
     runtimes: Vec<Runtime>,
@@ -39,6 +43,8 @@ pub struct Clock {
 impl Clock {
     /// A collector's stamp.
     pub fn wall(&mut self, wall: Wall) {
+        self.stamps_move |= self.stamp.is_some_and(|first| first != wall);
+        self.stamp.get_or_insert(wall);
         let origin = *self.origin.get_or_insert_with(|| Wall(wall.0.saturating_sub(self.now.0)));
         self.now = self.now.max(Mono(wall.0.saturating_sub(origin.0)));
     }
@@ -66,7 +72,7 @@ impl Clock {
             self.usual = sorted.get(sorted.len() / 2).copied();
         }
         runtime.last = uptime_ms;
-        if moves {
+        if moves || (self.stamp.is_some() && !self.stamps_move) {
             self.now = self.now.max(runtime.base.after(Duration::from_millis(uptime_ms)));
         }
     }
@@ -151,6 +157,16 @@ mod tests {
         assert_eq!(clock.now, at(1_405));
         clock.uptime(9_000, false, false);
         assert_eq!(clock.now, at(1_405));
+    }
+
+    #[test]
+    fn stamps_that_are_all_alike_tell_no_time() {
+        let mut clock = Clock::default();
+        for uptime in [0, 200, 405] {
+            clock.wall(Wall(5_000_000_000));
+            clock.uptime(uptime, false, false);
+        }
+        assert_eq!(clock.now, at(405));
     }
 
     #[test]

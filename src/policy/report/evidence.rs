@@ -199,19 +199,21 @@ pub(super) fn stack(field: Field<'_>) -> Stack {
     let all: Vec<_> = frames.collect();
     let shown: Vec<_> =
         all.iter().filter(|(name, _)| !super::story::hidden(name.as_bytes())).cloned().collect();
+    let created_by = field.some("/goroutines/created_by").map(|text| halves(&text));
+    let system = created_by.as_ref().is_some_and(|(by, _)| by.starts_with("runtime."));
     Stack {
         count: field.number("/goroutines/count").unwrap_or(0),
         state: field.text("/goroutines/state"),
         minutes: field.number("/goroutines/wait_minutes_max").unwrap_or(0),
         ids: field.number("/goroutines/first_id").into_iter().collect(),
         frames: if shown.is_empty() { all } else { shown },
-        created_by: field.some("/goroutines/created_by").map(|text| halves(&text)),
+        created_by,
         locked: field.number("/goroutines/locked").unwrap_or(0),
         labels: field.some("/goroutines/labels"),
         remarks: field.some("/goroutines/remarks"),
         ancestors: field.texts("/goroutines/ancestors"),
         waits_on: field.some("/goroutines/waits_on"),
-        system: false,
+        system,
     }
 }
 

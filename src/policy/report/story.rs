@@ -139,8 +139,9 @@ impl Exit {
     pub fn words(&self) -> Option<String> {
         let mut text = format!("exit code {}", self.code?);
         // A signal that ended the program is cause and author at once.
-        if let (Some("signal"), Some(signal)) = (self.cause.as_deref(), &self.signal) {
-            text.push_str(&format!(": {signal}"));
+        if self.cause.as_deref() == Some("signal") {
+            text.push_str(": ");
+            text.push_str(self.signal.as_deref().unwrap_or("after a signal"));
             return Some(text);
         }
         for (mark, word) in [(": ", &self.cause), (", by ", &self.by), (", ", &self.signal)] {

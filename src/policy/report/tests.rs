@@ -58,6 +58,8 @@ fn any_wrapping_tells_the_same() {
         wrapped(|n| format!("{} ", stamp(n))).into_bytes(),
         wrapped(|n| format!("[pod/a/b] {} ", stamp(n))).into_bytes(),
         wrapped(|_| "[pod/a/b] ".to_owned()).into_bytes(),
+        // Read as a whole by its collector.
+        wrapped(|_| format!("{} ", stamp(0))).into_bytes(),
         wrapped(|n| format!("{} stderr F ", stamp(n))).into_bytes(),
         docker.into_bytes(),
         pieces.into_bytes(),
@@ -230,4 +232,31 @@ fn what_was_no_go_program_is_none_in_a_replay() {
     let mut testimony = evidence::Testimony::default();
     testimony.take("stall-1", "goinit.thread", &last);
     assert_eq!(testimony.evidence(crate::units::Pid(7)).goroutines, Probe::Missing(why));
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_told_as_it_was_and_the_runtime_s_goroutines_are_known() {
+    let of_runtime = r#","goroutines":{"count":1,"state":"GC sweep wait","frames":["runtime.bgsweep /go/mgc.go:1"],"created_by":"runtime.gcenable /go/mgc.go:2"}"#;
+    let own = r#","goroutines":{"count":1,"state":"sleep","frames":["main.main /a.go:1"]}"#;
+    let exit = r#","process":{"pid":7,"exit":{"code":143,"signal":"SIGTERM"}},"exit":{"code":143,"cause":"signal","by":"signal"},"verdict":{"class":"stopped","cause":"signal"}"#;
+    let dumped = |seq, fields| {
+        let record = record("aaaaaaaa", seq, "go.goroutines", fields);
+        record.replace("\"origin\":\"goinit\"", "\"origin\":\"runtime\"")
+    };
+    let log = [
+        record("aaaaaaaa", 1, "goinit.start", ""),
+        dumped(2, of_runtime),
+        dumped(3, own),
+        record("aaaaaaaa", 4, "goinit.exit", exit),
+    ]
+    .concat()
+    .replace("goinit.exit 4", "ended as asked; exit code 143");
+    let sources = read(&[log.as_bytes()]);
+    let story = &sources[0].runs[0];
+    let found = verdict(story, None).unwrap();
+    assert_eq!((found.class.as_str(), found.sentence.as_str()), ("stopped", "ended as asked"));
+    assert_eq!(found.next.as_deref(), Some("nothing"));
+    let system: Vec<_> = story.stacks.iter().map(|stack| stack.system).collect();
+    assert_eq!(system, [true, false]);
+    assert_eq!(story.exit.words().as_deref(), Some("exit code 143: SIGTERM"));
 }

@@ -162,7 +162,8 @@ fn signalled(signal: &str, core: &str) -> Finding {
     } else {
         (
             Class::Stopped,
-            "find out who sent it: `goinit.signal` records show what came through goinit",
+            "find out who sent it: a probe, an eviction, an operator; what came through goinit is \
+             in its `goinit.signal` records",
         )
     };
     let sentence = format!("the program was ended by {signal}{core}");

@@ -197,9 +197,13 @@ fn grace_begins_when_term_was_passed_on() {
     started.wait_for_output("ready");
     let sent = now();
     started.signal(libc::SIGTERM);
-    started.wait(SOON).expect_code(137);
+    let done = started.wait(SOON).expect_code(137);
     let took = sent.elapsed().as_millis();
     assert!((1000..3000).contains(&took), "{took} ms");
+    // Held back, passed on as planned, and what goinit does of its own accord.
+    let told = done.named("goinit.signal");
+    let told: Vec<_> = told.iter().map(|one| one["severity"].as_str().unwrap()).collect();
+    assert_eq!(told, ["INFO", "INFO", "WARN"], "{}", done.stderr());
 }
 
 /// An image that holds nothing but the program, with nothing mounted into it: no /dev, no /proc.
