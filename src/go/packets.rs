@@ -205,7 +205,8 @@ impl Assembler {
     /// Lines of a writer that needs nothing of what is in progress. Without a newline at the end
     /// the last one waits: in `text`, or beside it when somebody else's line is there.
     fn own_lines(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        let runtime = literal(bytes);
+        // Asked only where it decides anything: nearly every packet is a line of the program.
+        let runtime = self.pieced && literal(bytes);
         let foreign = self.pieced && !self.classifier.idle() && !runtime;
         let mut rest = bytes;
         while let Some((line, others)) = split_line(rest) {

@@ -358,3 +358,40 @@ fn every_deadline_is_in_the_future_and_a_tick_at_it_moves_on() {
         let _ = play.watchdog.step(at, Seen::Tick);
     }
 }
+
+// Writes at one instant
+
+#[test]
+fn a_write_at_an_instant_that_was_looked_at_changes_nothing_but_the_figures() {
+    const WORDS: [&str; 15] = [
+        "beat", "busy", "queue", "stw", "quiet", "io", "burn", "init", "gap5", "stop", "cont",
+        "closed", "guilty", "cleared", "tick",
+    ];
+    const STEPS: [u64; 8] = [0, 0, 0, 0, 0, 1, 2, 7];
+    let mut dice = 88_172_645_463_325_252u64;
+    let mut roll = |sides: usize| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        usize::try_from(dice % u64::try_from(sides).unwrap()).unwrap()
+    };
+    let (mut reports, mut clear) = (0, 0);
+    for _ in 0..2_000 {
+        let [mut quick, mut thorough] = [(); 2].map(|()| Play::new(SETTINGS));
+        let mut at = 0;
+        for _ in 0..100 {
+            at += STEPS[roll(STEPS.len())];
+            // Blind stays blind: most runs get by without.
+            let word = if roll(2) == 0 { "text" } else { WORDS[roll(WORDS.len())] };
+            let word = if word == "closed" && roll(40) > 0 { "busy" } else { word };
+            clear += usize::from(quick.watchdog.clear == Some(second(at)) && word == "text");
+            quick.event(at, word);
+            thorough.watchdog.clear = None;
+            thorough.event(at, word);
+            assert_eq!(quick.watchdog.state, thorough.watchdog.state, "{at} {word}");
+        }
+        assert_eq!(quick.log, thorough.log);
+        reports += quick.log.iter().filter(|line| line.contains('#')).count();
+    }
+    assert!(reports > 1_000 && clear > 10_000, "{reports} {clear}");
+}
