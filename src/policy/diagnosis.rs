@@ -61,6 +61,9 @@ pub struct Diagnosis {
     raw: Option<Repeater>,
     /// When what the assembler holds back is taken for whole.
     settles: Option<Mono>,
+    /// The program closed stderr, which the watchdog hears of once it has outlived that: of one
+    /// that ends the kernel closes it first.
+    closed: bool,
     /// Whether a crash is followed by the program's end.
     hang: Hang,
     crash: Option<Crash>,
@@ -127,6 +130,7 @@ impl Diagnosis {
             watchdog: watches.then(|| Watchdog::new(settings, now)),
             raw: (config.raw == Some(Raw::Log)).then(Repeater::default),
             settles: None,
+            closed: false,
             hang: Hang::new(settings.heartbeat),
             crash: None,
             evidence: None,
@@ -175,8 +179,7 @@ impl Diagnosis {
                 }
                 let brought = self.assemble(now, session, Work::End);
                 self.tell(now, brought, 0, session, actions);
-                self.settles = Some(now.mono.after(LAST));
-                self.step(now, Seen::StderrClosed, session, actions);
+                (self.settles, self.closed) = (Some(now.mono.after(LAST)), true);
             }
             Event::Sample(sample) => {
                 let writes = std::mem::take(&mut self.writes);
@@ -210,6 +213,9 @@ impl Diagnosis {
                     self.settles = None;
                     let brought = self.assemble(now, session, Work::Idle);
                     self.tell(now, brought, 0, session, actions);
+                    if std::mem::take(&mut self.closed) {
+                        self.step(now, Seen::StderrClosed, session, actions);
+                    }
                 }
                 self.step(now, Seen::Tick, session, actions);
                 self.check_crash(now, session, actions);
@@ -548,13 +554,8 @@ impl Diagnosis {
     }
 
     /// The kind of the stall that lasts, if one does.
-    pub(super) fn stalled(&self) -> Option<&'static str> {
-        self.stall.map(|stall| stall.kind.word())
-    }
-
-    /// Since when the stall lasts.
-    pub(super) fn stalled_since(&self) -> Option<Mono> {
-        self.stall.map(|stall| stall.since)
+    pub(super) fn stalled(&self) -> Option<Stall> {
+        self.stall
     }
 
     /// The program has ended, and by a crash that it has told of or not.

@@ -152,7 +152,9 @@ fn message(session: &Session, end: &End, code: Code, sentence: &str) -> String {
     ];
     let diagnosis = session.diagnosis.as_deref();
     let verdict = end.verdict.as_ref();
-    members.extend(diagnosis.and_then(Diagnosis::stalled).map(|kind| ("stall", kind.into())));
+    members.extend(
+        diagnosis.and_then(Diagnosis::stalled).map(|stall| ("stall", stall.kind.word().into())),
+    );
     members.extend(verdict.map(|found| ("verdict", found.cause.into())));
     let place = verdict.and_then(|found| found.place.clone());
     members.extend(place.map(|place| ("where", place.into())));
@@ -230,7 +232,7 @@ fn end(session: &Session, now: Now) -> End {
         "finished" | "exit-code" => String::new(),
         _ => format!("; exit code {}", own.0),
     };
-    let since = diagnosis.and_then(Diagnosis::stalled_since).map(|since| now.mono.since(since));
+    let since = diagnosis.and_then(Diagnosis::stalled).map(|stall| now.mono.since(stall.since));
     // Who ends a program that hangs does not make it anything else.
     let hung = judged.filter(|_| found.class == Judged::Stopped).filter(Verdict::condemns);
     if let (Some(since), Some(hung)) = (since, hung) {

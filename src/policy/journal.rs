@@ -490,7 +490,8 @@ fn goroutines(group: &Group<'_>) -> Record {
 fn dump_end(totals: &Totals, left_out: u64, number: u64) -> Record {
     let message = match totals.goroutines {
         0 => "dump: no goroutines".to_owned(),
-        count => format!("dump: {count} goroutines in {} groups", totals.groups),
+        1 => "dump: 1 goroutine".to_owned(),
+        count => format!("dump: {count} goroutines, groups: {}", totals.groups),
     };
     Record::new(Severity::Error, "go.goroutines", Origin::Runtime, message)
         .put("goinit.part.id", format!("dump-{number}"))

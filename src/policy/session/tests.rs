@@ -140,3 +140,24 @@ fn who_asked_for_the_end_is_told_from_a_crash() {
         assert_eq!(exit.contains("after it was asked to end"), after, "{ending:?}: {log}");
     }
 }
+
+#[test]
+fn only_who_outlives_the_end_of_stderr_has_closed_it() {
+    let closed = |ticks_ms: u64| {
+        let setup = Setup { framing: Framing::Stream, go: true, heartbeat_ms: 1_000 };
+        let config = Config::default();
+        let diagnosis = Diagnosis::new(&config, setup, Resize::default(), Mono(0));
+        let mut session = Session { diagnosis: Some(Box::new(diagnosis)), ..session() };
+        let at = |ms: u64| Now { mono: Mono(ms * 1_000_000), wall: Wall(0) };
+        let _ = session.step(at(100), &Event::StderrClosed);
+        let _ = session.step(at(ticks_ms), &Event::Tick);
+        let ending = Ending::Exited(1);
+        let end = Reaped { pid: Pid(7), ending, identity: None, oom_kills: None };
+        let _ = session.step(at(ticks_ms + 1), &Event::Reaped(end));
+        let log: Vec<u8> = session.outbox.records().flat_map(|(_, bytes)| bytes).copied().collect();
+        let log = String::from_utf8(log).unwrap();
+        assert!(log.contains("goinit.exit"), "{log}");
+        log.matches("goinit.blind").count()
+    };
+    assert_eq!((closed(101), closed(400)), (0, 1));
+}
