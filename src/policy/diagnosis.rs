@@ -553,7 +553,7 @@ impl Diagnosis {
         list
     }
 
-    /// The kind of the stall that lasts, if one does.
+    /// The stall that lasts, if one does.
     pub(super) fn stalled(&self) -> Option<Stall> {
         self.stall
     }
