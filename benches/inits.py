@@ -360,10 +360,10 @@ TARGETS = [(UNTIL_EXEC, 1.2), (UNTIL_SLEEP, 1.2), (RSS, 1.2), (WAKE_UPS, None), 
 # a part of what a reader does that does nothing with them.
 ONE_EACH, BLOCKS = "one write a line", "64 KB a write"
 PACKETS, STREAM = "packets", "stream"
-PER_CPU = "MB per CPU second of the reader"
+PER_CPU, OF_READ = "MB per CPU second of the reader", "x read, round by round"
 TAKEN_IN = [(f"text, {ONE_EACH}", 250), (f"text, {BLOCKS}", 250), (f"JSON, {ONE_EACH}", 500),
             (f"JSON, {BLOCKS}", 500)]
-OF_READ = 0.5
+LEAST_OF_READ = 0.5
 
 
 def median(rows, title, name):
@@ -395,10 +395,8 @@ def stderr_verdicts(rows):
         ours = median(rows, f"{title}: {PER_CPU}", f"goinit, {STREAM}")
         verdict(f"{title}, {STREAM}", f"{ours:g} {PER_CPU}", target, ours >= target)
     title = f"text, {ONE_EACH}"
-    ours, bare = (median(rows, f"{title}: {PER_CPU}", f"{reader}, {PACKETS}")
-                  for reader in ("goinit", "read"))
-    verdict(f"{title}, {PACKETS}", f"{ours / bare:.2f} x read", f"{OF_READ} x",
-            ours >= bare * OF_READ)
+    part = median(rows, f"{title}: {OF_READ}", f"goinit, {PACKETS}")
+    verdict(f"{title}, {PACKETS}", f"{part:g} x read", f"{LEAST_OF_READ} x", part >= LEAST_OF_READ)
 
 
 def start_rows(fronts, children, options):
@@ -482,8 +480,8 @@ def work_rows(fronts, children, options):
 def stderr_rows(children, options):
     goinit, bare = [options.bin, "--log-full=block", "--"], [children["read"][0]]
     readers = {
-        f"goinit, {PACKETS}": lambda child: recorded(goinit, children, child, True),
         f"goinit, {STREAM}": lambda child: recorded(goinit, children, child, False),
+        f"goinit, {PACKETS}": lambda child: recorded(goinit, children, child, True),
         f"read, {PACKETS}": lambda child: piped(bare, child, True),
         f"cat, {PACKETS}": lambda child: piped(["cat"], child, True),
         f"cat, {STREAM}": lambda child: piped(["cat"], child, False),
@@ -498,6 +496,10 @@ def stderr_rows(children, options):
         for at, unit in enumerate(["MB/s", PER_CPU]):
             rows.append((f"{title}: {unit}",
                          {name: cell([run[at] for run in found]) for name, found in runs.items()}))
+        # One straight behind the other, so that noise of the machine meets both.
+        pairs = zip(*(runs[f"{name}, {PACKETS}"] for name in ("goinit", "read")))
+        parts = [ours[1] / theirs[1] for ours, theirs in pairs]
+        rows.append((f"{title}: {OF_READ}", {f"goinit, {PACKETS}": cell(parts, 2)}))
     return rows, list(readers)
 
 
