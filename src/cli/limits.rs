@@ -123,9 +123,10 @@ fn gather(request: &Request) -> Report {
         ("go_before_1.25", "Go before 1.25, or not known", build("Go before 1.25", "")),
         ("go_1.25", "Go 1.25", build("go1.25", "")),
         ("go_since_1.26", "Go 1.26 and later", build("go1.26 or later", "")),
+        ("go_1.25_old_go_line", "Go 1.25, go.mod says go 1.24 or older", build("go1.25", old_line)),
         (
-            "go_since_1.25_old_go_line",
-            "Go 1.25 and later, go.mod says go 1.24 or older",
+            "go_since_1.26_old_go_line",
+            "Go 1.26 and later, go.mod says go 1.24 or older",
             build("go1.26 or later", old_line),
         ),
     ];

@@ -63,6 +63,11 @@ fn sources_are_told(name: &str, found: &Value) {
     }
     let would = found["would_set"].as_object().unwrap();
     assert!(would.len() >= 4, "{name}");
+    // An old go line changes what the runtime does with the limit, not whether it finds it.
+    for release in ["go_1.25", "go_since_1.26"] {
+        let sets = |key: &str| would[key]["env"].get("GOMAXPROCS").is_some();
+        assert_eq!(sets(&format!("{release}_old_go_line")), sets(release), "{name}: {release}");
+    }
     for (runtime, settings) in would {
         for reason in ["gomaxprocs_reason", "gomemlimit_reason"] {
             assert!(settings[reason].as_str().is_some_and(|s| s.len() > 10), "{name}: {runtime}");
