@@ -6,7 +6,7 @@ use super::event::Action;
 use super::record::{Origin, Record, Severity};
 use super::session::Session;
 use super::shutdown::Reason;
-use super::verdict::{self, Class as Judged, Verdict};
+use super::verdict::{self, Class as Judged, Sent, Verdict};
 use crate::exit::{Code, Ending};
 use crate::units::Now;
 
@@ -176,7 +176,6 @@ fn end(session: &Session, now: Now) -> End {
         crash: diagnosis.and_then(Diagnosis::crash),
         dump: diagnosis.and_then(Diagnosis::dump),
         oom: session.end.as_ref().is_some_and(|end| end.oom_kills.is_some_and(|kills| kills > 0)),
-        asked: session.shutdown.asked().is_some(),
         ran: now.mono.since(session.birth.at),
     };
     match session.shutdown.reason() {
@@ -212,7 +211,9 @@ fn end(session: &Session, now: Now) -> End {
         }
         None => {}
     }
-    let found = verdict::of_end(&seen);
+    let sent =
+        Sent { asked: session.shutdown.asked().is_some(), passed: session.shutdown.passed() };
+    let found = verdict::of_stop(&seen, sent);
     let (cause, by) = match found.cause {
         "finished" => ("completed", By::Child),
         "exit-code" => ("failed", By::Child),
@@ -222,7 +223,7 @@ fn end(session: &Session, now: Now) -> End {
         "signal" => ("signal", By::Signal),
         _ => ("unknown", By::Goinit),
     };
-    let asked = if seen.asked && found.class == Judged::Stopped {
+    let asked = if sent.asked && found.class == Judged::Stopped {
         " after it was asked to end"
     } else {
         ""
@@ -233,10 +234,10 @@ fn end(session: &Session, now: Now) -> End {
         _ => format!("; exit code {}", own.0),
     };
     let since = diagnosis.and_then(Diagnosis::stalled).map(|stall| now.mono.since(stall.since));
-    // Who ends a program that hangs does not make it anything else.
+    // Who has goinit end a program that hangs does not make it anything else.
     let hung = judged.filter(|_| found.class == Judged::Stopped).filter(Verdict::condemns);
     if let (Some(since), Some(hung)) = (since, hung) {
-        let until = if seen.asked { "it was asked to end" } else { "a signal ended it" };
+        let until = if sent.asked { "it was asked to end" } else { "a signal ended it" };
         let signal = ending.map_or_else(String::new, |ending| match ending {
             Ending::Signalled { signal, .. } => format!("{signal}, "),
             Ending::Exited(_) => String::new(),

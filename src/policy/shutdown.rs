@@ -46,6 +46,8 @@ pub struct Shutdown {
     reason: Option<Reason>,
     /// Somebody asked for the end by a terminating signal.
     asked: Option<Signal>,
+    /// The signals that were passed on, each once.
+    passed: Vec<Signal>,
     pipe_open: bool,
     drain: Duration,
     linger: bool,
@@ -61,6 +63,7 @@ impl Shutdown {
             due: Vec::new(),
             reason: None,
             asked: None,
+            passed: Vec::new(),
             pipe_open,
             drain: config.drain,
             linger: config.wait_for_all,
@@ -71,6 +74,9 @@ impl Shutdown {
     /// A signal arrived: the signal to pass on now, if any.
     pub fn received(&mut self, now: Mono, signal: Signal, config: &Config) -> Option<Signal> {
         let passed = config.rewritten(signal)?;
+        if !self.passed.contains(&passed) {
+            self.passed.push(passed);
+        }
         if signal != Signal::TERM {
             return Some(passed);
         }
@@ -180,6 +186,12 @@ impl Shutdown {
     #[must_use]
     pub fn asked(&self) -> Option<Signal> {
         self.asked
+    }
+
+    /// The signals that were passed on, or are about to be.
+    #[must_use]
+    pub fn passed(&self) -> &[Signal] {
+        &self.passed
     }
 
     /// Whether the program still runs, as far as anybody told.

@@ -15,7 +15,7 @@ mod running;
 mod threads;
 mod words;
 
-pub use ending::{End, of_end};
+pub use ending::{End, Sent, of_end, of_stop};
 pub(in crate::policy) use place::place;
 pub use running::of_running;
 pub(super) use threads::SYSMON_MS;

@@ -109,7 +109,7 @@ fn a_program_that_ends_meanwhile_is_not_waited_for() {
     let done = started.wait(Duration::from_secs(4));
     whole(&done);
     ended(&done, 137, "signal", "signal");
-    assert_eq!(done.verdict()["verdict"]["class"], "stopped", "{}", done.stderr());
+    assert_eq!(done.verdict()["verdict"]["class"], "crashed", "{}", done.stderr());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! reads.
 
 use crate::support::{self, Done, Group, Run, TempDir, program, skip};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,11 +103,11 @@ fn sigterm_reaches_a_graceful_program_and_its_code_comes_back() {
 }
 
 #[test]
-fn a_signal_from_outside_is_no_crash_and_one_of_its_own_fault_is() {
+fn a_signal_through_goinit_is_no_crash_and_any_other_is() {
     let Some(sleeper) = program("ok-sleep", VERSION) else { return };
     let message = TempDir::new();
     let file = message.0.join("message");
-    for (direct, verdicts) in [(true, 1), (false, 0)] {
+    for (direct, class, verdicts) in [(true, "crashed", 1), (false, "stopped", 0)] {
         fs::write(&file, "").unwrap();
         let option = format!("--termination-log={}", file.display());
         let started = run(&[&option], &sleeper).start();
@@ -120,8 +121,16 @@ fn a_signal_from_outside_is_no_crash_and_one_of_its_own_fault_is() {
         whole(&done);
         ended(&done, 143, "signal", "signal");
         let exit = done.named("goinit.exit").pop().unwrap();
-        assert_eq!(exit["verdict"]["class"], "stopped", "{exit}");
-        assert_eq!(done.named("goinit.verdict").len(), verdicts, "{}", done.stderr());
+        assert_eq!(exit["verdict"]["class"], class, "{exit}");
+        let told = done.named("goinit.verdict");
+        assert_eq!(told.len(), verdicts, "{}", done.stderr());
+        assert!(told.iter().all(|told| told["severity"] == "ERROR"), "{told:?}");
+        let unknown = exit["message"].as_str().unwrap().contains("does not know who sent it");
+        assert_eq!(unknown, direct, "{exit}");
+        let report = Run::goinit().args(["report", "--json", "-"]).stdin(done.stderr_bytes());
+        let report: Value = serde_json::from_str(&report.finish().stdout()).unwrap();
+        let said = (&report["verdict"]["class"], &report["verdict"]["cause"]);
+        assert_eq!((said.0.as_str(), said.1.as_str()), (Some(class), Some("signal")), "{report}");
         let left = fs::read_to_string(&file).unwrap();
         assert!(left.starts_with(exit["message"].as_str().unwrap()), "{left}");
         assert!(left.contains(r#""verdict":"signal""#), "{left}");
@@ -181,7 +190,7 @@ fn half_a_cpu_under_cgroup_v2_gives_one_processor() {
 /// The snapshots of a log: uptime in ms, and what counts as the picture.
 fn pictures(done: &Done) -> Vec<(u64, [u64; 2], bool)> {
     let snapshots = done.named("go.sched");
-    let one = |record: &serde_json::Value| {
+    let one = |record: &Value| {
         let sched = &record["sched"];
         let count = |name: &str| sched[name].as_u64().unwrap();
         let queued = count("runqueue") + sched["runq_local_sum"].as_u64().unwrap_or(0) > 0;

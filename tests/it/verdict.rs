@@ -23,15 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Captures that do not hold what a verdict needs, and why.
-const UNDECIDABLE: [(&str, &str); 6] = [
-    (
-        "crash-sigterm__go1.23.9__sched200-init-p2",
-        "it sent SIGTERM to itself, which nothing tells from one that somebody else sent",
-    ),
-    (
-        "crash-sigterm__go1.27.3__sched200-all-p8",
-        "it sent SIGTERM to itself, which nothing tells from one that somebody else sent",
-    ),
+const UNDECIDABLE: [(&str, &str); 4] = [
     (
         "catch-sigquit-ignore__go1.21.13__sched200-init-p2",
         "no dump and no memory: its threads look like those of a program that sleeps",
@@ -351,7 +343,7 @@ impl Play {
             let ran = Duration::from_millis(end);
             let dump = self.goroutines.as_ref();
             let crash = self.crash.as_ref();
-            let verdict = of_end(&End { ending, crash, dump, oom, asked: false, ran });
+            let verdict = of_end(&End { ending, crash, dump, oom, ran });
             return Told {
                 reports: self.reports,
                 verdict: format!("{}/{}", verdict.class.word(), verdict.cause),

@@ -11,7 +11,7 @@ use crate::policy::evidence::{
 use crate::policy::history::Kind;
 use crate::policy::verdict::span;
 use crate::policy::verdict::{
-    Case, Class, Confidence, Crash, End, Verdict, judge, of_end, of_running,
+    Case, Class, Confidence, Crash, End, Sent, Verdict, judge, of_end, of_running, of_stop,
 };
 use crate::units::{Pid, Signal};
 use std::time::Duration;
@@ -121,9 +121,10 @@ fn own(story: &Story, given: Option<Given>) -> Told {
         let ran = story.now().since(crate::units::Mono(0));
         let dump = story.goroutines();
         let asked = story.exit.verdict.as_ref().is_some_and(|(class, _)| class == "stopped");
-        let end = End { ending, crash: crash.as_ref(), dump: dump.as_ref(), oom, asked, ran };
-        let mut told = at_crash(story, Told::of(of_end(&end), "exit"));
-        // The end itself was not judged, because somebody had asked for it.
+        let end = End { ending, crash: crash.as_ref(), dump: dump.as_ref(), oom, ran };
+        let sent = Sent { asked, passed: &[] };
+        let mut told = at_crash(story, Told::of(of_stop(&end, sent), "exit"));
+        // The end itself was not judged, because somebody had asked goinit for it.
         if let Some(sentence) = story.exit.sentence.as_ref().filter(|_| asked) {
             told.sentence = sentence.split("; exit code").next().unwrap_or(sentence).to_owned();
         }
@@ -216,7 +217,7 @@ fn raw(story: &Story, given: Option<Given>) -> Told {
         let told = ending.or(crash.as_ref().map(|_| Ending::Exited(2)));
         let oom = given.is_some_and(|given| given.oom);
         let dump = story.seen.as_ref().filter(|seen| seen.whole).map(|seen| &seen.goroutines);
-        let end = End { ending: told, crash: crash.as_ref(), dump, oom, asked: false, ran };
+        let end = End { ending: told, crash: crash.as_ref(), dump, oom, ran };
         let basis = if given.is_some() { "exit" } else { "dump" };
         return at_crash(story, Told::of(of_end(&end), basis));
     }

@@ -100,21 +100,22 @@ fn words_that_stand_alone_for_a_while_are_a_line_until_a_traceback_follows() {
     assert!(panics.len() == 1 && panics[0].contains("\"proven\":true"), "{all}");
 }
 
-/// The log of a program that ended so, asked by a signal to goinit or not.
-fn log_of_end(asked: Option<Signal>, ending: Ending, words: &str) -> String {
+/// The log of a program that ended so, after a signal to goinit or not.
+fn log_of_end(sent: Option<Signal>, ending: Ending, words: &str) -> String {
     let mut session = session();
     let now = Now { mono: Mono(1), wall: Wall(0) };
-    if let Some(signal) = asked {
+    if let Some(signal) = sent {
         let _ = session.step(now, &Event::Signal(Received { signal, from: Some(Pid(1)) }));
     }
     log_until(session, &[words], ending)
 }
 
 #[test]
-fn who_asked_for_the_end_is_told_from_a_crash() {
+fn an_end_that_was_asked_for_is_told_from_a_crash() {
     let signalled = |signal| Ending::Signalled { signal, core: false };
     let (term, kill) = (signalled(Signal::TERM), signalled(Signal::KILL));
-    let (abort, two) = (signalled(Signal::ABRT), Ending::Exited(2));
+    let (abort, int) = (signalled(Signal::ABRT), signalled(Signal::INT));
+    let two = Ending::Exited(2);
     let panic = "panic: boom\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:1 +0x1\n\n";
     let request = Some(Signal::TERM);
     let cases = [
@@ -124,20 +125,28 @@ fn who_asked_for_the_end_is_told_from_a_crash() {
         (request, abort, "", "crashed/signal", 1),
         (request, two, panic, "crashed/panic", 1),
         (request, Ending::Exited(0), "", "ok/finished", 0),
-        (None, term, "", "stopped/signal", 1),
-        (None, kill, "", "stopped/signal", 1),
+        (Some(Signal::INT), int, "", "stopped/signal", 1),
+        (Some(Signal::INT), term, "", "crashed/signal", 1),
+        (None, term, "", "crashed/signal", 1),
+        (None, kill, "", "crashed/signal", 1),
         (None, abort, "", "crashed/signal", 1),
         (None, Ending::Exited(1), "", "crashed/exit-code", 1),
     ];
-    for (asked, ending, words, expected, verdicts) in cases {
-        let log = log_of_end(asked, ending, words);
+    for (sent, ending, words, expected, verdicts) in cases {
+        let log = log_of_end(sent, ending, words);
         let (class, cause) = expected.split_once('/').unwrap();
         let exit = log.lines().last().unwrap();
         let words = format!("\"verdict\":{{\"class\":\"{class}\",\"cause\":\"{cause}\"}}");
         assert!(exit.contains("goinit.exit") && exit.contains(&words), "{ending:?}: {log}");
-        assert_eq!(log.matches("\"goinit.verdict\"").count(), verdicts, "{ending:?}: {log}");
-        let after = class == "stopped" && asked.is_some();
-        assert_eq!(exit.contains("after it was asked to end"), after, "{ending:?}: {log}");
+        let told: Vec<_> = log.lines().filter(|line| line.contains("\"goinit.verdict\"")).collect();
+        assert_eq!(told.len(), verdicts, "{ending:?}: {log}");
+        let crashed = class == "crashed";
+        assert!(told.iter().all(|told| told.contains("\"ERROR\"") == crashed), "{log}");
+        let says = |words| exit.contains(words);
+        assert_eq!(says("after it was asked to end"), class == "stopped" && verdicts == 0, "{log}");
+        assert_eq!(says("which goinit passed on"), class == "stopped" && verdicts == 1, "{log}");
+        let unknown = crashed && [term, kill].contains(&ending);
+        assert_eq!(says("goinit does not know who sent it; exit code"), unknown, "{log}");
     }
 }
 

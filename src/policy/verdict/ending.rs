@@ -18,19 +18,32 @@ pub struct End<'a> {
     pub dump: Option<&'a Goroutines>,
     /// Whether the kernel killed somebody in its memory cgroup.
     pub oom: bool,
-    /// Whether somebody had asked for the end by a signal to goinit.
-    pub asked: bool,
     /// How long it ran.
     pub ran: Duration,
 }
 
-/// Judges an end. This is the only place that puts an end of the program's own into words.
+/// What came through goinit before the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent<'a> {
+    /// Whether somebody asked for the end with SIGTERM.
+    pub asked: bool,
+    /// The signals that goinit passed on.
+    pub passed: &'a [Signal],
+}
+
+/// Judges an end of which nobody had told goinit.
 #[must_use]
 pub fn of_end(end: &End<'_>) -> Verdict {
+    of_stop(end, Sent::default())
+}
+
+/// Judges an end. This is the only place that puts an end of the program's own into words.
+#[must_use]
+pub fn of_stop(end: &End<'_>, sent: Sent<'_>) -> Verdict {
     let crash = end.crash.filter(|_| end.ending.is_none_or(can_end_a_crash));
     let found = match (crash, end.ending) {
-        (Some(crash), _) => crashed(crash, end.dump),
-        (None, Some(ending)) => ended(ending, end.oom),
+        (Some(crash), _) => crashed(crash, end.dump, sent),
+        (None, Some(ending)) => ended(ending, end.oom, sent),
         (None, None) => {
             let sentence = "the program's end was not seen".to_owned();
             Finding::new(Class::Crashed, "unknown", Confidence::Unclear, sentence)
@@ -38,12 +51,9 @@ pub fn of_end(end: &End<'_>) -> Verdict {
         }
     };
     let mut verdict = super::with(found, end.ran);
-    if end.asked && verdict.cause == "exit-code" {
+    if sent.asked && verdict.cause == "exit-code" {
         // Many a program answers a request to end with a code of its own.
         (verdict.class, verdict.next) = (Class::Stopped, "nothing, if it may end with that code");
-    }
-    if end.asked && verdict.cause == "signal" && verdict.class == Class::Stopped {
-        verdict.next = "nothing";
     }
     if end.ending.is_none() && end.crash.is_some() {
         verdict.sentence.push_str("; it has not ended since");
@@ -63,7 +73,7 @@ fn can_end_a_crash(ending: Ending) -> bool {
 }
 
 /// What the runtime printed says more than the exit code, which is 2 for all of it.
-fn crashed(crash: &Crash, dump: Option<&Goroutines>) -> Finding {
+fn crashed(crash: &Crash, dump: Option<&Goroutines>, sent: Sent<'_>) -> Finding {
     let text = &crash.message;
     // The one that failed is printed first, and is the one that was running.
     let groups = dump.map(|all| all.groups.as_slice()).unwrap_or_default();
@@ -82,7 +92,9 @@ fn crashed(crash: &Crash, dump: Option<&Goroutines>) -> Finding {
             format!("panic: {text}{at}"),
             "the first frame of the program itself in the trace is the place",
         ),
-        "signal" => return signalled(text.split(':').next().unwrap_or(text), "").at(spot),
+        "signal" => {
+            return signalled(text.split(':').next().unwrap_or(text), "", sent).at(spot);
+        }
         _ if deadlock => (
             "deadlock",
             format!("fatal error: {text}{at}"),
@@ -113,7 +125,7 @@ fn is_config(text: &str) -> bool {
         .any(|head| text.starts_with(head))
 }
 
-fn ended(ending: Ending, oom: bool) -> Finding {
+fn ended(ending: Ending, oom: bool, sent: Sent<'_>) -> Finding {
     match ending {
         Ending::Exited(0) => {
             let sentence = "the program ended with exit code 0".to_owned();
@@ -130,13 +142,13 @@ fn ended(ending: Ending, oom: bool) -> Finding {
                 .next("raise the memory limit, or set GOMEMLIMIT and find what holds memory")
         }
         Ending::Signalled { signal, core } => {
-            signalled(&signal.to_string(), if core { ", core dumped" } else { "" })
+            signalled(&signal.to_string(), if core { ", core dumped" } else { "" }, sent)
         }
     }
 }
 
 /// Signals that a program brings upon itself: a fault, abort(3), what the kernel does not let it
-/// do, a write that nobody reads. Any other one comes from somebody who wants it to end.
+/// do, a write that nobody reads. Any other one somebody sent, of whom the kernel tells nothing.
 const OWN: [&str; 11] = [
     "SIGABRT",
     "SIGBUS",
@@ -151,22 +163,32 @@ const OWN: [&str; 11] = [
     "SIGXFSZ",
 ];
 
-/// Ended by a signal, with or without its runtime saying so.
-fn signalled(signal: &str, core: &str) -> Finding {
-    let (class, next) = if OWN.contains(&signal) {
-        (
+/// Ended by a signal, with or without its runtime saying so. Only what came through goinit tells
+/// that somebody wanted the program to end.
+fn signalled(signal: &str, core: &str, sent: Sent<'_>) -> Finding {
+    let own = OWN.contains(&signal);
+    let passed = sent.passed.iter().any(|passed| passed.to_string() == signal);
+    let (class, who, next) = match (sent.asked, passed) {
+        (true, true) => (Class::Stopped, "", "nothing"),
+        (true, false) if !own => (Class::Stopped, "", "nothing"),
+        (false, true) => (
+            Class::Stopped,
+            ", which goinit passed on",
+            "its `goinit.signal` record tells who sent it, if the kernel said so",
+        ),
+        (_, false) if own => (
             Class::Crashed,
+            "",
             "a program brings it upon itself, by a fault in C code, abort(3) or a broken pipe: look \
              at what it did last",
-        )
-    } else {
-        (
-            Class::Stopped,
-            "find out who sent it: a probe, an eviction, an operator; what came through goinit is \
-             in its `goinit.signal` records",
-        )
+        ),
+        (_, false) => (
+            Class::Crashed,
+            "; goinit does not know who sent it",
+            "find out who sent it: a probe, an eviction, an operator, or the program itself",
+        ),
     };
-    let sentence = format!("the program was ended by {signal}{core}");
+    let sentence = format!("the program was ended by {signal}{core}{who}");
     Finding::new(class, "signal", Confidence::Certain, sentence).next(next)
 }
 
@@ -181,7 +203,6 @@ mod tests {
             crash: crash.as_ref(),
             dump: None,
             oom,
-            asked: false,
             ran: Duration::from_secs(3),
         };
         let verdict = of_end(&end);
@@ -225,7 +246,7 @@ mod tests {
         let crash = Crash { kind: "panic", message: "boom".to_owned() };
         let ending = Some(Ending::Exited(2));
         let (crash, dump, ran) = (Some(&crash), Some(&dump), Duration::ZERO);
-        let verdict = of_end(&End { ending, crash, dump, oom: false, asked: false, ran });
+        let verdict = of_end(&End { ending, crash, dump, oom: false, ran });
         assert_eq!(verdict.place.as_deref(), Some("main.load (/src/app.go:7)"));
         assert_eq!(verdict.sentence, "panic: boom in main.load (app.go:7)");
     }
@@ -234,28 +255,45 @@ mod tests {
     fn a_kill_is_out_of_memory_only_when_the_kernel_says_so() {
         let killed = Ending::Signalled { signal: Signal::KILL, core: false };
         check(killed, None, true, "killed/oom");
-        check(killed, None, false, "stopped/signal");
+        check(killed, None, false, "crashed/signal");
         let terminated = Ending::Signalled { signal: Signal::TERM, core: false };
-        check(terminated, None, true, "stopped/signal");
+        check(terminated, None, true, "crashed/signal");
     }
 
     #[test]
-    fn only_a_signal_of_its_own_fault_is_a_crash() {
-        for number in 1..=64 {
-            let own = [4, 5, 6, 7, 8, 11, 13, 16, 24, 25, 31].contains(&number);
-            let expected = if own { "crashed/signal" } else { "stopped/signal" };
-            check(Ending::Signalled { signal: Signal(number), core: false }, None, false, expected);
+    fn a_signal_is_a_crash_unless_it_came_through_goinit() {
+        let quit = Crash { kind: "signal", message: "SIGQUIT: quit".to_owned() };
+        for signal in (1..=64).map(Signal) {
+            let own = [4, 5, 6, 7, 8, 11, 13, 16, 24, 25, 31].contains(&signal.0);
+            let ending = Some(Ending::Signalled { signal, core: false });
+            let (oom, ran) = (false, Duration::ZERO);
+            let end = End { ending, crash: None, dump: None, oom, ran };
+            let told = |asked, passed: &[Signal]| {
+                let verdict = of_stop(&end, Sent { asked, passed });
+                assert_eq!(verdict.cause, "signal");
+                (verdict.class, verdict.sentence.contains("does not know who sent it"))
+            };
+            assert_eq!(told(false, &[]), (Class::Crashed, !own), "{signal}");
+            assert_eq!(told(false, &[signal]), (Class::Stopped, false), "{signal}");
+            // What ends it after SIGTERM, such as SIGKILL, is part of that, but no fault is.
+            let after = if own { Class::Crashed } else { Class::Stopped };
+            assert_eq!(told(true, &[]), (after, false), "{signal}");
+            let dumped = End { ending: Some(Ending::Exited(2)), crash: Some(&quit), ..end };
+            let passed = [signal];
+            let class = of_stop(&dumped, Sent { asked: false, passed: &passed }).class;
+            let expected = if signal == Signal::QUIT { Class::Stopped } else { Class::Crashed };
+            assert_eq!(class, expected, "{signal}");
         }
-        check(Ending::Exited(2), Some(("signal", "SIGQUIT: quit")), false, "stopped/signal");
+        check(Ending::Exited(2), Some(("signal", "SIGQUIT: quit")), false, "crashed/signal");
     }
 
     #[test]
     fn a_code_after_a_request_to_end_is_no_crash_and_a_panic_is_one() {
         let panic = Crash { kind: "panic", message: "boom".to_owned() };
         let class = |code, crash| {
-            let ending = Some(Ending::Exited(code));
-            let (dump, oom, asked, ran) = (None, false, true, Duration::ZERO);
-            of_end(&End { ending, crash, dump, oom, asked, ran }).class
+            let (ending, ran) = (Some(Ending::Exited(code)), Duration::ZERO);
+            let end = End { ending, crash, dump: None, oom: false, ran };
+            of_stop(&end, Sent { asked: true, passed: &[Signal::TERM] }).class
         };
         assert_eq!(class(0, None), Class::Ok);
         assert_eq!(class(1, None), Class::Stopped);
@@ -266,7 +304,7 @@ mod tests {
     fn a_crash_that_does_not_end_is_said_to_hang() {
         let crash = Crash { kind: "fatal", message: "sync: unlock of unlocked mutex".to_owned() };
         let (crash, dump, ran) = (Some(&crash), None, Duration::ZERO);
-        let end = End { ending: None, crash, dump, oom: false, asked: false, ran };
+        let end = End { ending: None, crash, dump, oom: false, ran };
         let verdict = of_end(&end);
         assert_eq!(verdict.cause, "fatal");
         assert!(verdict.sentence.ends_with("it has not ended since"), "{}", verdict.sentence);
