@@ -214,7 +214,7 @@ impl Assembler {
         if self.reopened > 0 && self.worlds.confused() {
             // What was missed makes all that follows doubtful: better to begin anew.
             self.worlds.end();
-            self.hand_out_packets(out);
+            self.hand_out(out);
         }
         if !self.waiting.is_empty() {
             self.waiting.push_back(Read { bytes: bytes.to_vec(), whole: true });

@@ -11,20 +11,19 @@
 use super::classify::Classifier;
 use super::entry::{Entry, Text};
 use super::glue::Read;
-use super::lanes::Lanes;
-use super::scan::{after, first};
-use super::sched::{HEAD, parse, starts};
+use super::scan::first;
+use super::sched::{HEAD, Lane};
 use super::snapshot::Snapshot;
+use super::strand::{Body, Strand};
 use super::weave::{Found, Weave};
 use super::worlds::Worlds;
 use memchr::memmem::Finder;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A longer line comes out in pieces of this many bytes.
 pub const LINE_LIMIT: usize = 64 * 1024;
-/// A SCHED line may be longer: 4096 Ps need 90 KB.
-const SCHED_LIMIT: usize = 256 * 1024;
 /// Longest write(2) that arrives as one packet; a longer one arrives in several (pipe(7)).
 pub(super) const PACKET: usize = 4096;
 
@@ -42,7 +41,6 @@ pub enum Framing {
 pub struct Assembler {
     framing: Framing,
     pub(super) classifier: Classifier,
-    pub(super) lanes: Lanes,
     /// A stream: what two threads of one runtime print at the same time.
     weave: Weave,
     /// The beginning of a line that is not complete.
@@ -60,7 +58,7 @@ pub struct Assembler {
     pub(super) held: Vec<Vec<u8>>,
     /// Packet mode: the length of `text`, and the runtime's figures since it grew.
     pub(super) left: (usize, u32),
-    /// Packet mode: records and lines of the runtime in progress.
+    /// Records and, in packet mode, lines of the runtime in progress.
     pub(super) worlds: Worlds,
     /// Packet mode: the last line was put together from several writes, as the runtime prints.
     pub(super) pieced: bool,
@@ -82,7 +80,6 @@ impl Assembler {
         Self {
             framing,
             classifier: Classifier::default(),
-            lanes: Lanes::default(),
             weave: Weave::default(),
             text: Vec::new(),
             continues: false,
@@ -91,7 +88,7 @@ impl Assembler {
             wording: false,
             held: Vec::new(),
             left: (0, 0),
-            worlds: Worlds::default(),
+            worlds: Worlds::new(framing == Framing::Stream),
             pieced: false,
             strange: false,
             reopened: 0,
@@ -121,7 +118,8 @@ impl Assembler {
             return Some(RUNTIME);
         }
         if self.classifier.idle() {
-            return (!self.lanes.is_empty() || self.worlds.undecided()).then_some(RUNTIME);
+            let waits = self.framing == Framing::Stream && self.worlds.busy();
+            return (waits || self.worlds.undecided()).then_some(RUNTIME);
         }
         let runtime = self.classifier.sure() || self.classifier.expects();
         Some(if runtime { RUNTIME } else { ANYBODY })
@@ -131,10 +129,13 @@ impl Assembler {
     /// snapshot, the head of a crash, a dump between two goroutines). Beginnings of lines stay.
     pub fn idle(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         self.go_on(false, out);
-        self.lanes.expire(out);
+        match self.framing {
+            // What comes after such a pause is whoever's.
+            Framing::Stream => self.worlds.end(),
+            Framing::Packets => self.worlds.rest(),
+        }
+        self.hand_out(out);
         self.unweave(out);
-        self.worlds.rest();
-        self.hand_out_packets(out);
         self.classifier.pause(out);
     }
 
@@ -145,7 +146,6 @@ impl Assembler {
         if !raw.is_empty() {
             self.tangled(&raw, false, out);
         }
-        self.lanes.expire(out);
         self.end_packets(out);
         let last = std::mem::take(&mut self.text);
         if !last.is_empty() || self.continues {
@@ -183,7 +183,7 @@ impl Assembler {
     }
 
     /// A whole line: sysmon's detailed snapshot and a traceback may stand in it both.
-    fn line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
+    pub(super) fn line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
         let weaves =
             self.framing == Framing::Stream && (self.classifier.lists() || !self.weave.is_empty());
         if !weaves || self.weave.plain(line) {
@@ -194,113 +194,62 @@ impl Assembler {
         self.found(found, out);
     }
 
-    // ---- stream ----
-
-    fn stream(&mut self, mut bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        // The next `SCHED ` from here on; looked for again only when it was passed.
-        let mut next = self.finder.find(bytes);
-        while !bytes.is_empty() {
-            if self.waits() {
-                let taken = self.slow(bytes, out);
-                bytes = after(bytes, taken);
-                next = self.finder.find(bytes);
-                continue;
-            }
-            let Some(newline) = memchr::memchr(b'\n', bytes) else {
-                let taken = self.slow(bytes, out);
-                bytes = after(bytes, taken);
-                next = self.finder.find(bytes);
-                continue;
-            };
-            let line = first(bytes, newline);
-            let taken = newline.saturating_add(1);
-            match next {
-                Some(at) if at < newline && line.len() < LINE_LIMIT => {
-                    self.whole_line(line, out);
-                    bytes = after(bytes, taken);
-                    next = self.finder.find(bytes);
+    /// Hands out the records and lines that are complete.
+    pub(super) fn hand_out(&mut self, out: &mut impl FnMut(Entry<'_>)) {
+        let several = self.worlds.several();
+        if several {
+            self.classifier.several();
+        }
+        let crossed = several && self.worlds.tracing();
+        let stream = self.framing == Framing::Stream;
+        let ready: Vec<Strand> = self.worlds.ready().collect();
+        for Strand { body, doubtful, late, mixed, beside, .. } in ready {
+            match Rc::unwrap_or_clone(body) {
+                Body::Record(mut lane) => {
+                    // A key may be one of versions to come, or behind a piece that was missed.
+                    let strange = lane.complete() && lane.strange() > 0;
+                    self.strange |= strange && !mixed && !doubtful;
+                    let missed = (strange && !self.strange) || lane.lacks(self.last.as_ref());
+                    // Put together of two, it goes on from neither.
+                    let told = if stream { beside || self.worlds.know() } else { several };
+                    let strays = told && (lane.unlikely() || !self.worlds.knows(lane.snapshot()));
+                    let doubtful = doubtful || (mixed && (missed || strays));
+                    match lane.finish().filter(|_| !doubtful) {
+                        Some(snapshot) => {
+                            self.last = Some(snapshot.clone());
+                            self.worlds.note(&snapshot);
+                            let detailed = snapshot.gcwaiting.is_some();
+                            self.classifier.sched(snapshot, out);
+                            if late && detailed {
+                                self.classifier.doubt_detail();
+                            }
+                        }
+                        None => {
+                            if lane.detailed() {
+                                self.classifier.lost();
+                            }
+                            give_up(&lane, out);
+                        }
+                    }
                 }
-                Some(_) | None if line.len() >= LINE_LIMIT => {
-                    let taken = self.slow(bytes, out);
-                    bytes = after(bytes, taken);
-                    next = self.finder.find(bytes);
+                Body::Line(line) if !line.complete() => {
+                    out(Entry::Text(Text { partial: true, ..Text::line(line.text()) }));
                 }
-                Some(_) | None => {
-                    self.line(line, out);
-                    bytes = after(bytes, taken);
-                    next = next.map(|at| at.saturating_sub(taken));
+                Body::Line(line) => {
+                    // While another runtime prints, the lines may be either's.
+                    let missed = mixed && line.strange() > 0;
+                    if line.detail() && (doubtful || late || crossed || missed) {
+                        self.classifier.doubt_detail();
+                    }
+                    if doubtful {
+                        self.classifier.alone(line.text(), out);
+                    } else {
+                        self.classifier.line(line.text(), out);
+                        self.pieced = true;
+                    }
                 }
             }
         }
-    }
-
-    /// Whether anything waits for the bytes to come.
-    fn waits(&self) -> bool {
-        self.continues || !self.raw.is_empty() || !self.lanes.is_empty() || !self.text.is_empty()
-    }
-
-    /// A line that holds `SCHED ` while nothing is in progress.
-    fn whole_line(&mut self, line: &[u8], out: &mut impl FnMut(Entry<'_>)) {
-        if self.classifier.expects()
-            && line.strip_prefix(b"\t").is_some_and(|l| l.starts_with(HEAD))
-        {
-            // A panic's text, which Go 1.23 and later indent, may look like a record.
-            self.line(line, out);
-        } else if line.starts_with(HEAD)
-            && let Some((snapshot, strange)) = parse(line.strip_suffix(b"\r").unwrap_or(line))
-        {
-            self.strange |= strange;
-            self.classifier.sched(snapshot, out);
-        } else {
-            self.tangled(line, true, out);
-        }
-    }
-
-    /// Collects bytes up to the newline or the limit; gives the number of bytes taken.
-    fn slow(&mut self, bytes: &[u8], out: &mut impl FnMut(Entry<'_>)) -> usize {
-        // A record is judged when there is a whole piece of it, so that the cut does not depend on
-        // how the bytes arrive.
-        let limit = if self.raw.len() < LINE_LIMIT { LINE_LIMIT } else { SCHED_LIMIT };
-        let room = limit.saturating_sub(self.raw.len()).max(1);
-        let window = first(bytes, room);
-        let Some(newline) = memchr::memchr(b'\n', window) else {
-            self.raw.extend_from_slice(window);
-            if self.raw.len() >= limit && (limit == SCHED_LIMIT || !starts(&self.raw)) {
-                self.cut(out);
-            }
-            return window.len();
-        };
-        self.raw.extend_from_slice(first(window, newline));
-        let line = std::mem::take(&mut self.raw);
-        // The same way as a line that came in one piece, or the entries would depend on the cut.
-        if !self.waits() && line.len() < LINE_LIMIT {
-            self.whole_line(&line, out);
-        } else {
-            self.tangled(&line, true, out);
-        }
-        self.raw = line;
-        self.raw.clear();
-        newline.saturating_add(1)
-    }
-
-    /// A line without end: gives out the piece before the place where a record may begin.
-    fn cut(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        let mut line = std::mem::take(&mut self.raw);
-        let record = memchr::memmem::find_iter(&line, HEAD)
-            .find(|at| line.len() - at < HEAD.len() + 40 || starts(after(&line, *at)));
-        let keep = match record {
-            Some(0) => None,
-            Some(at) => Some(at),
-            None => (1..HEAD.len())
-                .rev()
-                .find(|n| line.ends_with(first(HEAD, *n)))
-                .map(|n| line.len() - n),
-        };
-        let cut = keep.unwrap_or(line.len());
-        self.tangled(first(&line, cut), false, out);
-        line.drain(..cut);
-        self.raw = line;
-        self.shed(out);
     }
 
     /// Hands out the text collected so far as a piece of its line, when there is too much of it.
@@ -318,46 +267,6 @@ impl Assembler {
             }));
             self.continues = true;
             self.text.drain(..LINE_LIMIT);
-        }
-    }
-
-    /// A line in which records and text may be mixed; `ended` tells whether it has a newline.
-    fn tangled(&mut self, line: &[u8], ended: bool, out: &mut impl FnMut(Entry<'_>)) {
-        let mut ended_text = ended;
-        let mut rest = line;
-        loop {
-            let here = self.lanes.opens(rest);
-            let piece = first(rest, here.unwrap_or(rest.len()));
-            let last = here.is_none() && ended;
-            if self.lanes.resume(piece, last, &mut self.text) {
-                self.hand_out(out);
-                ended_text = false;
-            }
-            let Some(at) = here else { break };
-            rest = after(rest, at.saturating_add(HEAD.len()));
-            self.lanes.open();
-        }
-        if ended_text {
-            self.finish_line(out);
-        }
-        self.lanes.age(out);
-        self.shed(out);
-    }
-
-    /// Hands out a record that is complete.
-    pub(super) fn hand_out(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        let Some(mut lane) = self.lanes.completed() else { return };
-        // Put together of pieces, a record with a hole in it looks like one of a version to come;
-        // it is believed only when a whole line has had that look.
-        lane.doubtful |= lane.strange() > 0 && !self.strange;
-        match lane.finish() {
-            Some(snapshot) => self.classifier.sched(snapshot, out),
-            None => {
-                if lane.detailed() {
-                    self.classifier.lost();
-                }
-                out(Entry::Damaged(lane.raw()));
-            }
         }
     }
 
@@ -379,5 +288,14 @@ impl Assembler {
         if line.capacity() <= LINE_LIMIT {
             self.text = line;
         }
+    }
+}
+
+/// A record that never ended: its bytes, as damaged or, when it had hardly begun, as text.
+fn give_up(lane: &Lane, out: &mut impl FnMut(Entry<'_>)) {
+    if lane.keys() >= 2 {
+        out(Entry::Damaged(lane.raw()));
+    } else {
+        out(Entry::Text(Text::line(lane.raw())));
     }
 }

@@ -3,14 +3,12 @@
 //! runtime would go on, and is a line of its own otherwise.
 
 use super::entry::{Entry, Text};
-use super::lanes::give_up;
 use super::line::{Assembler, LINE_LIMIT, PACKET};
 use super::pieces::{
     Pieces, STARTS, awaits_words, literal, number, of_runtime, piece, says_words, split_line, tail,
 };
 use super::sched::HEAD;
-use super::strand::{Body, Strand};
-use std::rc::Rc;
+use super::strand::Body;
 
 /// Writes that are held back because they may be lines of others or the words of a crash.
 const HELD: usize = 16;
@@ -26,7 +24,7 @@ impl Assembler {
         }
         if bytes == HEAD {
             self.worlds.open(None);
-            return self.hand_out_packets(out);
+            return self.hand_out(out);
         }
         // A key of versions to come, unless a line is in progress that may have such a piece.
         if self.worlds.fits(bytes)
@@ -37,13 +35,13 @@ impl Assembler {
                 self.worlds.doubt(bytes);
             }
             self.worlds.take(bytes);
-            return self.hand_out_packets(out);
+            return self.hand_out(out);
         }
         if let Some(line) = Pieces::opens(bytes)
             && (!line.vague() || self.text.is_empty())
         {
             self.worlds.open(Some(Body::Line(line)));
-            return self.hand_out_packets(out);
+            return self.hand_out(out);
         }
         if !self.held.is_empty() && self.words(bytes, out) {
             return;
@@ -129,66 +127,15 @@ impl Assembler {
             return self.own_lines(bytes, out);
         }
         if piece(bytes) && self.worlds.revive(bytes) {
-            return self.hand_out_packets(out);
+            return self.hand_out(out);
         }
         self.append(bytes, out);
-    }
-
-    /// Hands out the records and lines that are complete.
-    pub(super) fn hand_out_packets(&mut self, out: &mut impl FnMut(Entry<'_>)) {
-        if self.worlds.several() {
-            self.classifier.several();
-        }
-        let crossed = self.worlds.several() && self.worlds.tracing();
-        for Strand { body, doubtful, late, mixed, .. } in self.worlds.ready() {
-            match Rc::unwrap_or_clone(body) {
-                Body::Record(mut lane) => {
-                    // A key may be one of versions to come, or behind a piece that was missed.
-                    let strange = lane.complete() && lane.strange() > 0;
-                    self.strange |= strange && !mixed && !doubtful;
-                    let missed = (strange && !self.strange) || lane.lacks(self.last.as_ref());
-                    lane.doubtful |= doubtful || (mixed && missed);
-                    match lane.finish() {
-                        Some(snapshot) => {
-                            self.last = Some(snapshot.clone());
-                            let detailed = snapshot.gcwaiting.is_some();
-                            self.classifier.sched(snapshot, out);
-                            if late && detailed {
-                                self.classifier.doubt_detail();
-                            }
-                        }
-                        None => {
-                            if lane.detailed() {
-                                self.classifier.lost();
-                            }
-                            give_up(&lane, out);
-                        }
-                    }
-                }
-                Body::Line(line) if !line.complete() => {
-                    out(Entry::Text(Text { partial: true, ..Text::line(line.text()) }));
-                }
-                Body::Line(line) => {
-                    // While another runtime prints, the lines may be either's.
-                    let missed = mixed && line.strange() > 0;
-                    if line.detail() && (doubtful || late || crossed || missed) {
-                        self.classifier.doubt_detail();
-                    }
-                    if doubtful {
-                        self.classifier.alone(line.text(), out);
-                    } else {
-                        self.classifier.line(line.text(), out);
-                        self.pieced = true;
-                    }
-                }
-            }
-        }
     }
 
     /// The stream has ended.
     pub(super) fn end_packets(&mut self, out: &mut impl FnMut(Entry<'_>)) {
         self.worlds.end();
-        self.hand_out_packets(out);
+        self.hand_out(out);
         self.words(b"", out);
     }
 

@@ -15,6 +15,9 @@ pub(crate) const HEAD: &[u8] = b"SCHED ";
 /// Longest record kept while it waits for the rest; 4096 Ps need 90 KB.
 const LANE_BYTES: usize = 256 * 1024;
 
+/// Pieces that are not what the grammar takes in one step.
+const FIXED: [&[u8]; 6] = [b" ", b"-", b"[ ", b" ]", b"]\n", b" schedticks=[ "];
+
 /// A scalar of the line, in the order of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Field {
@@ -184,19 +187,23 @@ impl Place {
     /// step ends where the runtime can be interrupted.
     fn walk(&mut self, bytes: &[u8], sink: &mut impl Sink) -> usize {
         let mut taken = 0usize;
-        loop {
-            let rest = after(bytes, taken);
-            let step = match self.need {
-                Need::Uptime => self.uptime(rest, sink),
-                Need::Unit => self.unit(rest),
-                Need::Key => self.key(rest),
-                Need::Value(field) => self.value(field, rest, sink),
-                Need::Item { list, gap } => self.list_item(list, gap, rest, sink),
-                Need::Nothing => None,
-            };
-            let Some(step) = step.filter(|step| *step > 0) else { return taken };
+        while let Some(step) = self.step(after(bytes, taken), sink) {
             taken = taken.saturating_add(step);
         }
+        taken
+    }
+
+    /// One step of it, of at least one byte.
+    fn step(&mut self, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
+        let step = match self.need {
+            Need::Uptime => self.uptime(rest, sink),
+            Need::Unit => self.unit(rest),
+            Need::Key => self.key(rest),
+            Need::Value(field) => self.value(field, rest, sink),
+            Need::Item { list, gap } => self.list_item(list, gap, rest, sink),
+            Need::Nothing => None,
+        };
+        step.filter(|step| *step > 0)
     }
 
     fn uptime(&mut self, rest: &[u8], sink: &mut impl Sink) -> Option<usize> {
@@ -362,28 +369,33 @@ pub(crate) struct Lane {
     snapshot: Snapshot,
     /// What was taken, for the case that the record never ends.
     raw: Vec<u8>,
-    /// A piece could have belonged to another record as well.
-    pub(crate) doubtful: bool,
-    /// Lines of others seen since the last piece.
-    pub(crate) waited: u32,
 }
 
 impl Lane {
     /// A record of which only `SCHED ` is known.
     pub(crate) fn new() -> Self {
-        Self {
-            place: Place::START,
-            snapshot: Snapshot::default(),
-            raw: HEAD.to_vec(),
-            doubtful: false,
-            waited: 0,
-        }
+        Self { place: Place::START, snapshot: Snapshot::default(), raw: HEAD.to_vec() }
     }
 
-    /// How many of these bytes could be the next pieces, and how many keys are among them.
-    pub(crate) fn measure(&self, bytes: &[u8]) -> (usize, u32) {
+    /// How many of these bytes could be the next pieces.
+    pub(crate) fn measure(&self, bytes: &[u8]) -> usize {
         let mut place = self.place;
-        (place.walk(bytes, &mut ()), place.keys.saturating_sub(self.place.keys))
+        place.walk(bytes, &mut ())
+    }
+
+    /// How many of these bytes can be the next piece. There are several answers where a figure of
+    /// another's, or a blank, may stand right behind its own.
+    pub(crate) fn pieces<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        let digits = bytes.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+        let mut place = self.place;
+        // What the grammar takes at once, if it is not a figure: a key, a word, a bracket.
+        let step = if digits == 0 { place.step(bytes, &mut ()).unwrap_or(0) } else { 0 };
+        let fixed = FIXED.iter().filter(|piece| bytes.starts_with(piece)).map(|piece| piece.len());
+        let fixed = fixed.filter(move |length| *length != step);
+        (1..=digits)
+            .chain(Some(step))
+            .chain(fixed)
+            .filter(|n| *n > 0 && self.fits(first(bytes, *n)))
     }
 
     /// Whether all of these bytes are the next pieces as a known version prints them.
@@ -450,7 +462,6 @@ impl Lane {
         if self.raw.len().saturating_add(taken) <= LANE_BYTES {
             self.raw.extend_from_slice(first(bytes, taken));
         }
-        self.waited = 0;
         taken
     }
 
@@ -461,7 +472,7 @@ impl Lane {
         (bytes != b"\n" || self.snapshot.gcwaiting.is_some())
             && bytes != b" ["
             && bytes != b"]"
-            && self.measure(bytes).0 == bytes.len()
+            && self.measure(bytes) == bytes.len()
     }
 
     /// Whether the runtime is inside a print statement here: all up to the run queue is one, what
@@ -499,6 +510,16 @@ impl Lane {
         self.raw.strip_suffix(b"\n").unwrap_or(&self.raw)
     }
 
+    /// The figures read so far; a figure that is still to come is 0.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether its figures are hardly those of one record.
+    pub(crate) fn unlikely(&self) -> bool {
+        unlikely(&self.snapshot)
+    }
+
     /// Whether the figures read so far can be those of one record.
     pub(crate) fn plausible(&self) -> bool {
         let snapshot = &self.snapshot;
@@ -514,7 +535,7 @@ impl Lane {
 
     /// The snapshot, if the record is whole and its parts agree.
     pub(crate) fn finish(&mut self) -> Option<Snapshot> {
-        if !self.complete() || self.doubtful || !consistent(&self.snapshot) {
+        if !self.complete() || !consistent(&self.snapshot) {
             return None;
         }
         let mut snapshot = std::mem::take(&mut self.snapshot);
@@ -541,6 +562,17 @@ fn possible(snapshot: &Snapshot) -> bool {
     snapshot.idleprocs <= snapshot.gomaxprocs
         && snapshot.idlethreads <= snapshot.threads
         && snapshot.needspinning.is_none_or(|flag| flag <= 1)
+}
+
+/// Whether it has figures that a runtime prints by the rarest chance only, because others change
+/// while it prints: the ring of a P holds 256 goroutines (runtime/runtime2.go, `p.runq`) and is
+/// empty while the P is idle, and Ms that spin are not idle.
+fn unlikely(snapshot: &Snapshot) -> bool {
+    let full = snapshot.local.iter().filter(|queue| **queue > 0).count();
+    let busy = snapshot.gomaxprocs.saturating_sub(snapshot.idleprocs);
+    snapshot.local.iter().any(|queue| *queue > 256)
+        || full > usize::try_from(busy).unwrap_or(usize::MAX)
+        || snapshot.spinningthreads.saturating_add(snapshot.idlethreads) > snapshot.threads
 }
 
 /// Reads a whole `SCHED` line (without its newline) that nobody interrupted; tells besides whether
@@ -653,7 +685,7 @@ mod tests {
             needspinning=|0| idlethreads=|2| runqueue=|0| gcwaiting=|false| nmidlelocked=|-|1| \
             stopwait=|-|2| sysmonwait=|false|\n";
         for piece in pieces.split('|') {
-            assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
+            assert_eq!(lane.measure(piece.as_bytes()), piece.len(), "{piece:?}");
             lane.take(piece.as_bytes());
         }
         let snapshot = lane.finish().unwrap();
@@ -701,7 +733,7 @@ mod tests {
             "1",
             "]\n",
         ] {
-            assert_eq!(lane.measure(piece.as_bytes()).0, piece.len(), "{piece:?}");
+            assert_eq!(lane.measure(piece.as_bytes()), piece.len(), "{piece:?}");
             lane.take(piece.as_bytes());
         }
         assert_eq!(lane.finish().map(|s| s.local), Some(vec![0, 1]));

@@ -8,6 +8,8 @@ use std::rc::Rc;
 /// A record that made no progress while so many others went by from end to end belongs to a
 /// runtime that has ended in the middle of it, or that is stopped.
 pub(super) const STALE: u32 = 3;
+/// The same where several writes come in one read, and in a stream.
+const MIXED: u32 = 5;
 /// The same of lines behind a detailed record, and all lines that went by.
 const LISTED: u32 = 40;
 /// After so many it is given up.
@@ -37,6 +39,8 @@ pub(super) struct Strand {
     /// It was complete for a while before it was known to be: what was handed out meanwhile may
     /// have come after it.
     pub(super) late: bool,
+    /// A record of another was in progress at the same time.
+    pub(super) beside: bool,
     /// It was in progress when several writes came in one read.
     pub(super) mixed: bool,
     /// Its last piece is a figure; then, and with a line of somebody right behind it, which it may
@@ -49,6 +53,8 @@ pub(super) struct Strand {
     pub(super) waited: u32,
     /// Whole records and lines of others seen since the last piece.
     passed: u32,
+    /// Lines of a stream since the last piece.
+    aged: u32,
     /// A sum over its pieces (FNV-1a), so that unequal ones are told apart quickly.
     mark: u64,
 }
@@ -66,12 +72,14 @@ impl Strand {
             crossed: false,
             late: false,
             blurred: false,
+            beside: false,
             mixed: false,
             figure: false,
             hangs: false,
             number,
             waited: 0,
             passed: 0,
+            aged: 0,
             mark,
         }
     }
@@ -88,6 +96,8 @@ impl Strand {
         match &*self.body {
             Body::Line(line) if !line.detail() => true,
             Body::Line(_) => self.waited < STALE && self.passed < LISTED,
+            // As a stream it is told from the others well enough to wait a bit longer.
+            Body::Record(_) if self.mixed => self.waited < MIXED,
             Body::Record(_) => self.waited < STALE,
         }
     }
@@ -100,6 +110,41 @@ impl Strand {
 
     pub(super) fn is_record(&self) -> bool {
         matches!(&*self.body, Body::Record(_))
+    }
+
+    /// A line of a stream has ended.
+    pub(super) fn age(&mut self) {
+        self.aged = self.aged.saturating_add(1);
+    }
+
+    /// Whether so many lines of a stream went by that it is given up.
+    pub(super) fn aged(&self) -> bool {
+        self.aged >= GIVEN_UP
+    }
+
+    /// How many bytes can be its next piece.
+    pub(super) fn pieces<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        let lane = match &*self.body {
+            Body::Record(lane) => Some(lane),
+            Body::Line(_) => None,
+        };
+        lane.into_iter().flat_map(|lane| lane.pieces(bytes))
+    }
+
+    /// How many bytes can be the next pieces of a record.
+    pub(super) fn measure(&self, bytes: &[u8]) -> usize {
+        match &*self.body {
+            Body::Record(lane) => lane.measure(bytes),
+            Body::Line(_) => 0,
+        }
+    }
+
+    /// What was read of it, if that is so little of a record that anybody could have written it.
+    pub(super) fn hardly(&self) -> Option<&[u8]> {
+        match &*self.body {
+            Body::Record(lane) if lane.keys() < 2 => Some(lane.raw()),
+            Body::Record(_) | Body::Line(_) => None,
+        }
     }
 
     /// Whether the bytes can be its next piece.
@@ -125,9 +170,12 @@ impl Strand {
             }
             Body::Line(line) => line.take(bytes),
         }
-        self.figure = number(bytes);
+        self.figure = match &*self.body {
+            Body::Record(_) => bytes.last().is_some_and(u8::is_ascii_digit),
+            Body::Line(_) => number(bytes),
+        };
         self.hangs = false;
-        (self.waited, self.passed) = (0, 0);
+        (self.waited, self.passed, self.aged) = (0, 0, 0);
         self.mark = hashed(self.mark, bytes);
     }
 
@@ -203,8 +251,9 @@ pub(super) fn places(strands: &[Strand], strict: bool) -> u64 {
     strands.iter().map(|strand| strand.place(strict)).fold(0, u64::wrapping_add)
 }
 
-/// A sum over bytes (FNV-1a) that goes on from another.
+/// A sum over bytes (FNV-1a) that goes on from another. Where a piece ends adds nothing: what is
+/// printed behind a figure is no digit.
 fn hashed(mark: u64, bytes: &[u8]) -> u64 {
     let step = |mark: u64, byte: &u8| (mark ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().chain(b"|").fold(mark, step)
+    bytes.iter().fold(mark, step)
 }

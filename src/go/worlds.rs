@@ -1,4 +1,4 @@
-//! Packet mode: which record or line in progress a packet continues.
+//! Which record or line in progress the next piece continues.
 //!
 //! A packet is a whole write(2) of one writer, but not signed. With one record in progress its
 //! grammar decides. Where several are in progress, of several runtimes or of several threads of
@@ -7,27 +7,28 @@
 //! several that agree on a record. What they never agree on is damaged: no snapshot is made of the
 //! figures of two runtimes.
 //!
+//! A stream (`stream`) has no packets: a figure may be two, of two records. There the world in which
+//! the writers interrupt each other least is the right one, as long as they do it rarely; and what
+//! comes out has to go on from what some runtime printed before (`tracks`).
+//!
 //! One runtime alone is bound further: it prints one record at a time, and while one of its
 //! threads is inside a print statement the others wait. Where something goes on although another
 //! was printed in between against that rule, the world has a breach. It is no proof against the
 //! world, because there may be a second runtime; but as long as none was seen, the world without
 //! breaches is the right one.
 
+mod stream;
+mod world;
+
 use super::snapshot::Snapshot;
-use super::strand::{Body, GIVEN_UP, STALE, Strand, has, places, sum};
+use super::strand::{Body, GIVEN_UP, STALE, Strand, has};
+use super::tracks::Tracks;
 use std::cell::Cell;
 use std::rc::Rc;
+use world::{WORLDS, World, add, least, likely, most, reduce, united};
 
 /// Records and lines in progress at the same time; the one that waited longest gives way.
 const STRANDS: usize = 24;
-/// Assignments that are kept with all their figures once a second runtime was seen. With more of
-/// them, those in which the same records go on at the same places are one, and the figures in
-/// which they differ are in doubt.
-const EXACT: usize = 12;
-/// With more of them, those in which any records go on at the same places are one.
-const VAGUE: usize = 24;
-/// Assignments that are kept at all; with more of them what is in question is damaged.
-const WORLDS: usize = 32;
 /// Assignments behind which no read is looked at closely.
 const CONFUSED: usize = 5;
 /// Packets after which what could not be decided until then is damaged: several lines.
@@ -43,119 +44,8 @@ const DONE: usize = 32;
 /// For so many records two runtimes are reckoned with after they were seen.
 const SEVERAL: u32 = 1_000;
 
-/// One assignment of all packets so far.
-#[derive(Clone, Debug, Default)]
-struct World {
-    open: Vec<Strand>,
-    /// Complete, but the worlds do not agree on them yet.
-    done: Vec<Strand>,
-    /// Pieces of what went on although one runtime alone could not have.
-    breaches: u32,
-}
-
-impl World {
-    /// The strand that could take the packet, and whether there are others.
-    fn takers<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        let open = self.open.iter().enumerate();
-        open.filter(|(_, strand)| strand.fresh() && strand.fits(bytes)).map(|(at, _)| at)
-    }
-
-    /// Gives the packet to a strand; false when what it then reads cannot be.
-    fn give(&mut self, at: usize, bytes: &[u8]) -> bool {
-        for (other, strand) in self.open.iter_mut().enumerate() {
-            strand.crossed |= other != at && strand.locked();
-        }
-        let Some(strand) = self.open.get_mut(at) else { return false };
-        strand.take(bytes);
-        // Figures that may be another's deny nothing.
-        if !strand.blurred && !strand.plausible() {
-            return false;
-        }
-        self.breaches = self.breaches.saturating_add(u32::from(strand.crossed));
-        if strand.complete() {
-            let strand = self.open.remove(at);
-            self.finished(strand);
-        }
-        true
-    }
-
-    /// Begins a record or a line.
-    fn begin(&mut self, strand: Strand) {
-        for other in &mut self.open {
-            other.crossed |= other.locked() || (strand.is_record() && other.is_record());
-        }
-        self.open.push(strand);
-    }
-
-    fn finished(&mut self, strand: Strand) {
-        self.open.iter_mut().for_each(|other| other.pass(&strand));
-        self.done.push(strand);
-    }
-
-    /// Numbers of what is in progress: where an old one is left over, its runtime has ended.
-    fn left(&self) -> Vec<u64> {
-        let mut numbers: Vec<_> = self.open.iter().map(|strand| strand.number).collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    /// How much in it is not as any known version prints it.
-    fn strange(&self) -> u32 {
-        self.open.iter().chain(&self.done).map(Strand::strange).sum()
-    }
-
-    /// Takes in a world that goes on at the same places: what only one of them has read is in
-    /// doubt.
-    fn blur(&mut self, other: &Self) {
-        for strand in &mut self.open {
-            strand.blurred |= !has(&other.open, strand);
-            strand.doubtful |= strand.blurred;
-        }
-        self.merge(other);
-    }
-
-    /// Takes over the doubts of a world with the same in progress, and makes damaged what only one
-    /// of them has.
-    fn merge(&mut self, other: &Self) {
-        for strand in &mut self.done {
-            strand.doubtful |= !has(&other.done, strand);
-            strand.late = true;
-        }
-        for (mine, theirs) in pairs(&mut self.done, &other.done) {
-            mine.doubtful |= theirs.doubtful;
-        }
-        for (mine, theirs) in pairs(&mut self.open, &other.open) {
-            mine.doubtful |= theirs.doubtful;
-            mine.hangs |= theirs.hangs;
-            mine.blurred |= theirs.blurred;
-            mine.crossed &= theirs.crossed;
-            mine.waited = mine.waited.min(theirs.waited);
-        }
-        self.breaches = self.breaches.min(other.breaches);
-    }
-}
-
 fn spend(effort: &Cell<usize>, more: usize) {
     effort.set(effort.get().saturating_add(more));
-}
-
-/// Adds a world, or makes one of it and one with the same sum.
-fn add(all: &mut Vec<(u64, World)>, sum: u64, world: World, join: impl FnOnce(&mut World, &World)) {
-    match all.iter_mut().find(|(of, _)| *of == sum) {
-        Some((_, known)) => join(known, &world),
-        None => all.push((sum, world)),
-    }
-}
-
-/// Those of the first that the second has as well.
-fn pairs<'a>(
-    some: &'a mut [Strand],
-    others: &'a [Strand],
-) -> impl Iterator<Item = (&'a mut Strand, &'a Strand)> {
-    some.iter_mut().filter_map(|mine| {
-        let theirs = others.iter().find(|theirs| theirs.same(mine))?;
-        Some((mine, theirs))
-    })
 }
 
 /// All assignments that are possible; never none.
@@ -173,10 +63,15 @@ pub(super) struct Worlds {
     effort: Rc<Cell<usize>>,
     /// Records and lines that can be handed out.
     ready: Vec<Strand>,
+    /// What each runtime printed last.
+    tracks: Tracks,
+    /// The bytes are those of a stream.
+    stream: bool,
 }
 
-impl Default for Worlds {
-    fn default() -> Self {
+impl Worlds {
+    /// Nothing in progress; pieces come in packets or, otherwise, as a stream.
+    pub(super) fn new(stream: bool) -> Self {
         Self {
             all: vec![World::default()],
             opened: 0,
@@ -184,11 +79,31 @@ impl Default for Worlds {
             unsettled: 0,
             effort: Rc::default(),
             ready: Vec::new(),
+            tracks: Tracks::default(),
+            stream,
         }
     }
-}
 
-impl Worlds {
+    /// Whether a snapshot of any runtime is known.
+    pub(super) fn know(&self) -> bool {
+        !self.tracks.is_empty()
+    }
+
+    /// Whether a snapshot that was put together goes on from what a runtime printed.
+    pub(super) fn knows(&self, snapshot: &Snapshot) -> bool {
+        self.tracks.knows(snapshot)
+    }
+
+    /// Takes note of a snapshot that was printed so.
+    pub(super) fn note(&mut self, snapshot: &Snapshot) {
+        self.tracks.note(snapshot);
+        if let [world] = self.all.as_mut_slice()
+            && world.open.is_empty()
+        {
+            world.density = world.density.saturating_div(2);
+        }
+    }
+
     /// Whether something complete waits for a decision.
     pub(super) fn undecided(&self) -> bool {
         self.all.len() > 1
@@ -300,20 +215,9 @@ impl Worlds {
 
     /// Leaves one world; what the others have otherwise is damaged.
     fn collapse(&mut self) {
-        if self.all.len() < 2 {
-            return;
+        if self.all.len() > 1 {
+            self.all = united(std::mem::take(&mut self.all), self.stream).into_iter().collect();
         }
-        let least = (0..self.all.len())
-            .min_by_key(|at| self.all.get(*at).map(|world| (world.breaches, world.left())));
-        let Some(mut best) = least.and_then(|at| self.all.get(at).cloned()) else { return };
-        for other in &self.all {
-            for strand in &mut best.open {
-                strand.doubtful |= !has(&other.open, strand);
-            }
-            best.merge(other);
-        }
-        best.done.iter_mut().for_each(|strand| strand.late = true);
-        self.all = vec![best];
     }
 
     /// Whether something in progress could take the packet.
@@ -354,30 +258,29 @@ impl Worlds {
             spend(&self.effort, 1);
             let mut world = world.clone();
             if world.give(at, bytes) {
-                let sum = sum(&world.open) ^ sum(&world.done).rotate_left(1);
-                add(&mut next, sum, world, World::merge);
+                add(&mut next, world.sum(), world, World::merge);
             }
         }
         // What else it could be is not followed.
         let more = all.next().is_some();
         drop(all);
-        let mut next: Vec<World> = next.into_iter().map(|(_, world)| world).collect();
-        if more {
-            next.iter_mut().flat_map(|world| &mut world.open).for_each(|one| one.doubtful = true);
+        let next = likely(next, more);
+        if next.is_empty() {
+            return false;
         }
-        let Some(least) = next.iter().map(World::strange).min() else { return false };
-        next.retain(|world| world.strange() == least);
         self.all = next;
+        self.decide();
+        true
+    }
+
+    /// Of all that is possible now, keeps what can be told apart, and hands out what is agreed on.
+    fn decide(&mut self) {
         self.notice();
-        self.reduce();
-        if self.several > 0 {
-            if self.all.len() > EXACT {
-                self.blur(true);
-            }
-            if self.all.len() > VAGUE {
-                self.blur(false);
-            }
+        let least = least(&self.all);
+        for world in &mut self.all {
+            world.tears = world.tears.saturating_sub(least);
         }
+        self.all = reduce(std::mem::take(&mut self.all), self.several > 0, self.stream);
         let waits = |world: &World| world.done.len() > DONE;
         self.unsettled = self.unsettled.saturating_add(1);
         if self.all.len() > WORLDS
@@ -391,34 +294,6 @@ impl Worlds {
             self.unsettled = 0;
         }
         self.settle(0);
-        true
-    }
-
-    /// Worlds that go on in the same way are one: what they differ in will never be told.
-    fn reduce(&mut self) {
-        let single = self.several == 0;
-        let mut kept = Vec::with_capacity(self.all.len());
-        for world in self.all.drain(..) {
-            add(&mut kept, sum(&world.open), world, |known, world| {
-                // As long as no second runtime was seen, it is taken that there is none.
-                if !single || known.breaches == world.breaches {
-                    known.merge(world);
-                } else if world.breaches < known.breaches {
-                    known.clone_from(world);
-                }
-            });
-        }
-        self.all.extend(kept.into_iter().map(|(_, world)| world));
-    }
-
-    /// Worlds that go on at the same places are one: the figures in which they differ can be told
-    /// apart by chance only. `strict` asks that the same records stand at these places.
-    fn blur(&mut self, strict: bool) {
-        let mut kept = Vec::with_capacity(self.all.len());
-        for world in self.all.drain(..) {
-            add(&mut kept, places(&world.open, strict), world, World::blur);
-        }
-        self.all.extend(kept.into_iter().map(|(_, world)| world));
     }
 
     /// The packet may be meant for a line of which nothing is known here.
@@ -479,6 +354,16 @@ impl Worlds {
         }
     }
 
+    /// Something complete that all worlds that are reckoned with have.
+    fn agreed(&self) -> Option<Strand> {
+        let most = most(&self.all, self.stream);
+        let mut worlds = self.all.iter().filter(|world| world.tears <= most);
+        let first = worlds.next()?;
+        let others: Vec<&World> = worlds.collect();
+        let all = |strand: &&Strand| others.iter().all(|world| has(&world.done, strand));
+        first.done.iter().find(all).cloned()
+    }
+
     /// Moves to `ready` what the worlds agree on.
     fn settle(&mut self, before: usize) {
         if let [world] = self.all.as_mut_slice() {
@@ -487,27 +372,21 @@ impl Worlds {
             }
             return;
         }
-        let agreed: Vec<Strand> = match self.all.as_slice() {
-            [first, others @ ..] => first
-                .done
-                .iter()
-                .filter(|strand| others.iter().all(|world| has(&world.done, strand)))
-                .cloned()
-                .collect(),
-            [] => Vec::new(),
-        };
-        for mut strand in agreed {
-            for world in &mut self.all {
-                if let Some(at) = world.done.iter().position(|other| other.same(&strand)) {
-                    strand.doubtful |= world.done.remove(at).doubtful;
-                }
-            }
-            strand.late = true;
+        while let Some(strand) = self.agreed() {
+            let mut doubtful = strand.doubtful;
+            self.all.retain_mut(|world| {
+                let at = world.done.iter().position(|other| other.same(&strand));
+                doubtful |= at.is_some_and(|at| world.done.remove(at).doubtful);
+                at.is_some()
+            });
+            let mut strand = strand;
+            (strand.doubtful, strand.late) = (doubtful, true);
             self.ready.push(strand);
         }
         // Nothing that is in progress belongs to anybody who is still there.
         let over = |world: &World| !world.open.iter().any(Strand::fresh);
-        if self.all.iter().any(over) {
+        let least = least(&self.all);
+        if self.all.iter().any(|world| over(world) && (world.tears == least || !self.stream)) {
             if self.several == 0 {
                 self.prefer_old();
             }
@@ -575,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_number_belongs_to_the_record_that_goes_on_behind_it() {
-        let mut worlds = Worlds::default();
+        let mut worlds = Worlds::new(false);
         let (first, second) = (record("10", "1"), record("20", "2"));
         worlds.open(None);
         play(&mut worlds, &first[..6]);
@@ -593,7 +472,7 @@ mod tests {
     #[test]
     fn records_that_keep_step_are_read_when_their_figures_agree_and_damaged_when_not() {
         for (idle, whole) in [("1", false), ("2", true)] {
-            let mut worlds = Worlds::default();
+            let mut worlds = Worlds::new(false);
             let (first, second) = (record("10", "2"), record("10", idle));
             worlds.open(None);
             worlds.open(None);
@@ -605,7 +484,7 @@ mod tests {
             // One has two idle Ps and the other one, and nothing else differs: whichever it is.
             assert!(found.iter().all(|one| one.is_some()) || !whole, "{idle}");
         }
-        let mut worlds = Worlds::default();
+        let mut worlds = Worlds::new(false);
         let (first, second) = (record("10", "2"), record("11", "1"));
         worlds.open(None);
         worlds.open(None);
@@ -617,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_ended_in_a_record_does_not_spoil_the_next_ones() {
-        let mut worlds = Worlds::default();
+        let mut worlds = Worlds::new(false);
         worlds.open(None);
         play(&mut worlds, &record("10", "1")[..6]);
         let mut found = Vec::new();
@@ -628,7 +507,7 @@ mod tests {
         }
         assert_eq!(found, [20, 30, 40, 50]);
         // With a pause behind the first one, at once.
-        let mut worlds = Worlds::default();
+        let mut worlds = Worlds::new(false);
         worlds.open(None);
         play(&mut worlds, &record("10", "1")[..6]);
         worlds.open(None);
@@ -639,7 +518,7 @@ mod tests {
 
     #[test]
     fn runtimes_that_start_in_step_cost_little_and_do_not_spoil_what_follows() {
-        let mut worlds = Worlds::default();
+        let mut worlds = Worlds::new(false);
         let mut several = Vec::new();
         for runtime in 0..3 {
             worlds.open(None);
@@ -663,7 +542,7 @@ mod tests {
     #[test]
     fn a_line_that_was_left_gives_way_after_a_whole_list_of_others() {
         let line = |opener: &str| Pieces::opens(opener.as_bytes()).map(Body::Line);
-        let mut worlds = Worlds::default();
+        let mut worlds = Worlds::new(false);
         worlds.open(line("  P"));
         play(&mut worlds, &["0", ": status="]);
         let goroutine = ["7", ": status=", "4", "(", "sleep", ") m=", "nil", " lockedm=", "nil"];
