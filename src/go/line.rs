@@ -211,7 +211,7 @@ impl Assembler {
                     self.strange |= strange && !mixed && !doubtful;
                     let missed = (strange && !self.strange) || lane.lacks(self.last.as_ref());
                     // Put together of two, it goes on from neither.
-                    let told = if stream { beside || self.worlds.know() } else { several };
+                    let told = if stream { beside || self.worlds.knows_any() } else { several };
                     let strays = told && (lane.unlikely() || !self.worlds.knows(lane.snapshot()));
                     let doubtful = doubtful || (mixed && (missed || strays));
                     match lane.finish().filter(|_| !doubtful) {

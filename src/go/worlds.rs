@@ -85,7 +85,7 @@ impl Worlds {
     }
 
     /// Whether a snapshot of any runtime is known.
-    pub(super) fn know(&self) -> bool {
+    pub(super) fn knows_any(&self) -> bool {
         !self.tracks.is_empty()
     }
 
