@@ -251,24 +251,39 @@ mod tests {
 
     #[test]
     fn a_record_inside_another_is_told_from_it() {
-        let before = record(0, 2, [1, 1]) + &record(0, 2, [7, 7]);
-        let (outer, inner) = (record(10, 2, [2, 3]), record(11, 1, [8, 9]));
-        for at in 6..outer.len() - 1 {
-            // A write of the runtime ends behind a figure or in front of one.
-            let digit = |at: usize| outer.as_bytes()[at].is_ascii_digit();
-            if digit(at - 1) == digit(at) {
-                continue;
+        for beat in [10, 1_000] {
+            let before = record(0, 2, [1, 1]) + &record(0, 2, [7, 7]);
+            let (outer, inner) = (record(beat, 2, [2, 3]), record(beat + 1, 1, [8, 9]));
+            for at in 6..outer.len() - 1 {
+                // A write of the runtime ends behind a figure or in front of one.
+                let digit = |at: usize| outer.as_bytes()[at].is_ascii_digit();
+                if digit(at - 1) == digit(at) {
+                    continue;
+                }
+                let (head, tail) = outer.split_at(at);
+                let stream = format!("{before}{head}{inner}{tail}{}", record(beat * 2, 2, [4, 4]));
+                let (snapshots, _, lines) = read(&stream);
+                let wrong = snapshots.iter().filter(|one| {
+                    let figures = (one.idleprocs, &one.schedticks[..]);
+                    (one.uptime_ms == beat && figures != (2, &[2, 3]))
+                        || (one.uptime_ms == beat + 1 && figures != (1, &[8, 9]))
+                });
+                assert_eq!(wrong.count(), 0, "{stream}{snapshots:?}");
+                let whole = snapshots.len() >= 4 || at < 12;
+                assert!(whole && lines.is_empty(), "{stream}{snapshots:?} {lines:?}");
             }
-            let (head, tail) = outer.split_at(at);
-            let stream = format!("{before}{head}{inner}{tail}{}", record(20, 2, [4, 4]));
-            let (snapshots, _, lines) = read(&stream);
-            let wrong = snapshots.iter().filter(|one| match one.uptime_ms {
-                10 => (one.idleprocs, &one.schedticks[..]) != (2, &[2, 3]),
-                11 => (one.idleprocs, &one.schedticks[..]) != (1, &[8, 9]),
-                _ => false,
-            });
-            assert_eq!(wrong.count(), 0, "{stream}{snapshots:?}");
-            assert!(snapshots.len() >= 3 && lines.is_empty(), "{stream}{snapshots:?} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_around_a_line_is_whole_at_any_heartbeat() {
+        for beat in [10, 1_000, 60_000] {
+            let outer = record(beat * 2, 2, [2, 3]);
+            let (head, tail) = outer.split_at(outer.find(" threads").unwrap());
+            let before = record(0, 2, [1, 1]) + &record(beat, 2, [1, 2]);
+            let (snapshots, damaged, lines) = read(&format!("{before}{head}ready\n{tail}"));
+            assert_eq!((snapshots.len(), damaged), (3, 0), "{beat} {lines:?}");
+            assert_eq!(lines, ["ready"]);
         }
     }
 

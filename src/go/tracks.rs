@@ -8,37 +8,38 @@ use super::snapshot::Snapshot;
 const TRACKS: usize = 64;
 /// Snapshots of others after which a runtime is taken to have ended.
 const ENDED: u64 = 256;
-/// Milliseconds that may lie between two snapshots of a runtime beyond four times what was seen:
-/// it may have been throttled.
+/// Milliseconds that may lie between two snapshots beyond four times what was seen: a runtime may
+/// have been throttled.
 const SLACK: u64 = 500;
 
 /// What one runtime printed last.
 #[derive(Clone, Debug)]
 struct Track {
     last: Snapshot,
-    /// The longest time between two of its snapshots, in milliseconds.
-    gap: u64,
     /// When it was seen, in snapshots.
     seen: u64,
 }
 
 impl Track {
-    /// Whether the snapshot can be the next one of this runtime (runtime/proc.go, `schedtrace`).
+    /// Whether the snapshot can be a later one of this runtime (runtime/proc.go, `schedtrace`).
     /// Ms that end are not counted any more, which is rare: such a snapshot is taken for that of
     /// a new runtime.
     fn continues(&self, next: &Snapshot) -> bool {
         let last = &self.last;
-        let gap = next.uptime_ms.checked_sub(last.uptime_ms);
-        let most = self.gap.saturating_mul(4).saturating_add(SLACK);
         let ticks = || {
             last.schedticks.len() != next.schedticks.len()
                 || last.schedticks.iter().zip(&next.schedticks).all(|(before, now)| before <= now)
         };
         next.gomaxprocs == last.gomaxprocs
             && next.needspinning.is_some() == last.needspinning.is_some()
-            && gap.is_some_and(|gap| gap <= most)
+            && next.uptime_ms >= last.uptime_ms
             && next.threads >= last.threads
             && ticks()
+    }
+
+    /// Milliseconds from its last snapshot to this one.
+    fn gap(&self, next: &Snapshot) -> u64 {
+        next.uptime_ms.saturating_sub(self.last.uptime_ms)
     }
 
     /// How far the snapshot is from what this runtime usually prints next, `usual` milliseconds
@@ -46,8 +47,7 @@ impl Track {
     fn distance(&self, next: &Snapshot, usual: u64) -> u64 {
         let ticks = self.last.schedticks.iter().zip(&next.schedticks);
         let ticks: u64 = ticks.map(|(before, now)| u64::from(now.abs_diff(*before))).sum();
-        let gap = next.uptime_ms.saturating_sub(self.last.uptime_ms);
-        ticks.saturating_add(gap.abs_diff(usual))
+        ticks.saturating_add(self.gap(next).abs_diff(usual))
     }
 }
 
@@ -56,8 +56,10 @@ impl Track {
 pub(super) struct Tracks {
     all: Vec<Track>,
     seen: u64,
-    /// Milliseconds between two snapshots of a runtime, usually.
+    /// Milliseconds between two snapshots of a runtime, usually and at most; nothing is known before
+    /// a runtime printed its second one. Without ticks, from the nearest of any that it may be.
     usual: u64,
+    longest: Option<u64>,
 }
 
 impl Tracks {
@@ -68,7 +70,9 @@ impl Tracks {
     /// Whether the snapshot goes on from that of a known runtime, or is the first of one: that
     /// one is printed at 0 ms.
     pub(super) fn knows(&self, next: &Snapshot) -> bool {
-        next.uptime_ms == 0 || self.all.iter().any(|track| track.continues(next))
+        let most = self.longest.map_or(u64::MAX, |gap| gap.saturating_mul(4).saturating_add(SLACK));
+        let mut tracks = self.all.iter();
+        next.uptime_ms == 0 || tracks.any(|one| one.continues(next) && one.gap(next) <= most)
     }
 
     /// Takes note of a snapshot that was printed so.
@@ -77,25 +81,23 @@ impl Tracks {
         let (seen, usual) = (self.seen, self.usual);
         // Without ticks runtimes look alike: what each printed is kept for a while.
         let told = !next.schedticks.is_empty();
-        let nearest = self.all.iter_mut().filter(|track| told && track.continues(next));
-        if let Some(track) = nearest.min_by_key(|track| track.distance(next, usual)) {
-            let gap = next.uptime_ms.saturating_sub(track.last.uptime_ms);
-            track.gap = track.gap.max(gap);
+        let later = next.uptime_ms > 0;
+        let tracks = self.all.iter_mut().filter(|track| later && track.continues(next));
+        let nearest = tracks
+            .min_by_key(|track| if told { track.distance(next, usual) } else { track.gap(next) });
+        if let Some(track) = nearest {
+            let gap = track.gap(next);
             // A mean of the last ones.
             self.usual = usual.saturating_mul(7).saturating_add(gap).div_ceil(8);
-            let mut ticks = std::mem::take(&mut track.last.schedticks);
-            if !next.schedticks.is_empty() {
-                ticks.clone_from(&next.schedticks);
+            self.longest = self.longest.max(Some(gap));
+            if told {
+                let mut schedticks = std::mem::take(&mut track.last.schedticks);
+                schedticks.clone_from(&next.schedticks);
+                let (local, more) = (Vec::new(), String::new());
+                track.last = Snapshot { local, schedticks, more, detail: None, ..*next };
+                track.seen = seen;
+                return;
             }
-            track.last = Snapshot {
-                local: Vec::new(),
-                schedticks: ticks,
-                more: String::new(),
-                detail: None,
-                ..*next
-            };
-            track.seen = seen;
-            return;
         }
         self.all.retain(|track| track.seen.saturating_add(ENDED) > seen);
         if self.all.len() >= TRACKS {
@@ -105,6 +107,46 @@ impl Tracks {
             }
         }
         let last = Snapshot { detail: None, local: Vec::new(), ..next.clone() };
-        self.all.push(Track { last, gap: usual, seen });
+        self.all.push(Track { last, seen });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(uptime_ms: u64, schedticks: &[u32]) -> Snapshot {
+        let schedticks = schedticks.to_vec();
+        Snapshot { uptime_ms, gomaxprocs: 2, threads: 4, schedticks, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn any_heartbeat_goes_on_with_and_without_ticks() {
+        for ticks in [&[][..], &[7, 9]] {
+            for period in [1, 200, 1_000, 60_000] {
+                let mut tracks = Tracks::default();
+                tracks.note(&snapshot(0, ticks));
+                for beat in 1..100 {
+                    let next = snapshot(beat * period, ticks);
+                    assert!(tracks.knows(&next), "{beat} x {period} ms, {ticks:?}");
+                    if beat % 3 > 0 {
+                        tracks.note(&next);
+                    }
+                }
+                // Two figures taken for one.
+                assert!(!tracks.knows(&snapshot(period * 100_100 + 600, ticks)));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_goes_back() {
+        let mut tracks = Tracks::default();
+        tracks.note(&snapshot(0, &[1, 1]));
+        tracks.note(&snapshot(10, &[5, 9]));
+        tracks.note(&snapshot(0, &[50, 20]));
+        assert!(tracks.knows(&snapshot(20, &[5, 10])) && tracks.knows(&snapshot(5, &[50, 20])));
+        assert!(!tracks.knows(&snapshot(5, &[49, 20])) && !tracks.knows(&snapshot(9, &[5, 9])));
+        assert!(!tracks.knows(&Snapshot { threads: 3, ..snapshot(20, &[5, 10]) }));
     }
 }
