@@ -9,6 +9,7 @@ use crate::sys::trial::Trial;
 use crate::units::Mono;
 use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// What one look at the program's stderr found.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ const SMALL_READS: u32 = 16;
 const SIDE_LEAST: usize = 256 << 10;
 /// How often a failing read is tried again: giving the pipe up means SIGPIPE for the program.
 const READ_TRIES: u32 = 8;
+
+/// A process that does next to nothing ends within this time, unless the CPU is taken.
+const TRIAL: Duration = Duration::from_millis(10);
 
 /// The reading end of the program's stderr.
 #[derive(Debug)]
@@ -75,12 +79,17 @@ impl Splice {
         if matches!(self, Self::Untried) {
             *self = Trial::of_splice().map_or(Self::Unfit, Self::Tried);
         }
+        self.hear();
+        matches!(self, Self::Allowed)
+    }
+
+    /// Hears what became of the child that tries, and reaps it.
+    fn hear(&mut self) {
         if let Self::Tried(trial) = self
             && let Some(survived) = trial.survived()
         {
             *self = if survived { Self::Allowed } else { Self::Unfit };
         }
-        matches!(self, Self::Allowed)
     }
 }
 
@@ -127,6 +136,8 @@ impl Intake {
     /// When to look again whether or not the pipe is readable; nothing as long as only that counts.
     #[must_use]
     pub fn due(&mut self, now: Mono) -> Option<Mono> {
+        // The flood may be over: nothing else asks, and the child would stay a zombie.
+        self.splice.hear();
         let found = std::mem::take(&mut self.found);
         if found.emptied || found.reads > 0 {
             self.until = self.pace.turn(now, found).map(|pause| now.after(pause));
@@ -136,6 +147,12 @@ impl Intake {
             }
         }
         self.more.then(|| self.until.unwrap_or(now))
+    }
+
+    /// When to ask again for the child that tries splice(2), if one does.
+    #[must_use]
+    pub fn trial(&self, now: Mono) -> Option<Mono> {
+        matches!(self.splice, Splice::Tried(_)).then(|| now.after(TRIAL))
     }
 
     /// A turn begins.
@@ -265,7 +282,7 @@ mod tests {
     /// All that one turn finds, each piece by itself; turns are a tenth of a millisecond apart.
     fn taken(intake: &mut Intake, at: &mut Mono) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
-        *at = at.after(std::time::Duration::from_micros(100));
+        *at = at.after(Duration::from_micros(100));
         let _ = intake.due(*at);
         intake.begin();
         while let Taken::Bytes(bytes) = intake.take() {
@@ -289,7 +306,7 @@ mod tests {
         assert!(flooded > 50, "{flooded}");
         // A pause that brings nothing is the last one: what a flood needs is given back.
         while intake.due(at).is_some() {
-            at = at.after(std::time::Duration::from_millis(1));
+            at = at.after(Duration::from_millis(1));
             intake.begin();
             assert!(matches!(intake.take(), Taken::Nothing));
         }
@@ -348,7 +365,7 @@ mod tests {
         let (mut intake, mut program) = intake(false).unwrap();
         let mut at = Mono(1);
         for turn in 0..FLOOD_TURNS {
-            at = at.after(std::time::Duration::from_micros(5));
+            at = at.after(Duration::from_micros(5));
             program.write_all(b"line\n").unwrap();
             intake.begin();
             assert!(matches!(intake.take(), Taken::Bytes(b"line\n")), "turn {turn}");

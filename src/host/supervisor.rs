@@ -93,11 +93,12 @@ impl Supervisor {
             let deadline = session.deadline();
             let deadline = if reap { Some(before.mono.max(rested)) } else { deadline };
             let due = intake.as_mut().and_then(|intake| intake.due(before.mono));
+            let trial = intake.as_ref().and_then(|intake| intake.trial(before.mono));
             let stderr = intake.as_ref().filter(|_| session.wants_stderr());
             let due = due.filter(|_| stderr.is_some());
             let stderr = stderr.filter(|_| due.is_none());
             let deadline =
-                [deadline, self.lookout.deadline(), due, calm].into_iter().flatten().min();
+                [deadline, self.lookout.deadline(), due, trial, calm].into_iter().flatten().min();
             let [sampler, collector] = self.lookout.descriptors();
             let wanted = [
                 Some(self.signals.as_fd()),
