@@ -12,10 +12,14 @@ const ENDED: u64 = 256;
 /// have been throttled.
 const SLACK: u64 = 500;
 
-/// What one runtime printed last.
+/// What one runtime printed last: the figures that its next snapshots go on from.
 #[derive(Clone, Debug)]
 struct Track {
-    last: Snapshot,
+    uptime_ms: u64,
+    gomaxprocs: u32,
+    threads: u32,
+    needspinning: bool,
+    schedticks: Vec<u32>,
     /// When it was seen, in snapshots.
     seen: u64,
 }
@@ -25,27 +29,26 @@ impl Track {
     /// Ms that end are not counted any more, which is rare: such a snapshot is taken for that of
     /// a new runtime.
     fn continues(&self, next: &Snapshot) -> bool {
-        let last = &self.last;
         let ticks = || {
-            last.schedticks.len() != next.schedticks.len()
-                || last.schedticks.iter().zip(&next.schedticks).all(|(before, now)| before <= now)
+            self.schedticks.len() != next.schedticks.len()
+                || self.schedticks.iter().zip(&next.schedticks).all(|(before, now)| before <= now)
         };
-        next.gomaxprocs == last.gomaxprocs
-            && next.needspinning.is_some() == last.needspinning.is_some()
-            && next.uptime_ms >= last.uptime_ms
-            && next.threads >= last.threads
+        next.gomaxprocs == self.gomaxprocs
+            && next.needspinning.is_some() == self.needspinning
+            && next.uptime_ms >= self.uptime_ms
+            && next.threads >= self.threads
             && ticks()
     }
 
     /// Milliseconds from its last snapshot to this one.
     fn gap(&self, next: &Snapshot) -> u64 {
-        next.uptime_ms.saturating_sub(self.last.uptime_ms)
+        next.uptime_ms.saturating_sub(self.uptime_ms)
     }
 
     /// How far the snapshot is from what this runtime usually prints next, `usual` milliseconds
     /// later.
     fn distance(&self, next: &Snapshot, usual: u64) -> u64 {
-        let ticks = self.last.schedticks.iter().zip(&next.schedticks);
+        let ticks = self.schedticks.iter().zip(&next.schedticks);
         let ticks: u64 = ticks.map(|(before, now)| u64::from(now.abs_diff(*before))).sum();
         ticks.saturating_add(self.gap(next).abs_diff(usual))
     }
@@ -91,11 +94,9 @@ impl Tracks {
             self.usual = usual.saturating_mul(7).saturating_add(gap).div_ceil(8);
             self.longest = self.longest.max(Some(gap));
             if told {
-                let mut schedticks = std::mem::take(&mut track.last.schedticks);
-                schedticks.clone_from(&next.schedticks);
-                let (local, more) = (Vec::new(), String::new());
-                track.last = Snapshot { local, schedticks, more, detail: None, ..*next };
-                track.seen = seen;
+                // It goes on from this track, so the rest of the figures are the same.
+                (track.uptime_ms, track.threads, track.seen) = (next.uptime_ms, next.threads, seen);
+                track.schedticks.clone_from(&next.schedticks);
                 return;
             }
         }
@@ -106,8 +107,14 @@ impl Tracks {
                 self.all.swap_remove(at);
             }
         }
-        let last = Snapshot { detail: None, local: Vec::new(), ..next.clone() };
-        self.all.push(Track { last, seen });
+        self.all.push(Track {
+            uptime_ms: next.uptime_ms,
+            gomaxprocs: next.gomaxprocs,
+            threads: next.threads,
+            needspinning: next.needspinning.is_some(),
+            schedticks: next.schedticks.clone(),
+            seen,
+        });
     }
 }
 
